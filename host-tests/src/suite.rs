@@ -1,0 +1,58 @@
+//! Runs every case of a C or C++ program, each in a process of its own.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::compile::{Linkage, Source};
+use crate::run::Exit;
+
+/// Runs all cases of `source` under `linkage`; the error names every case
+/// that failed and how. `GRANULE_CASE` picks the cases whose name contains it.
+pub fn run_cases(source: &Source, linkage: Linkage) -> Result<()> {
+    let program = source.program(linkage)?;
+    let list = program.run()?.arg("--list").success()?;
+    let filter = std::env::var("GRANULE_CASE").unwrap_or_default();
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for case in list.lines() {
+        if !case.contains(&filter) {
+            continue;
+        }
+        count += 1;
+        let outcome = program.run()?.arg(case).outcome()?;
+        if outcome.exit != Exit::Code(0) {
+            failures.push(format!("{case} {}", outcome.describe()));
+        }
+    }
+    ensure!(count > 0 || !filter.is_empty(), "{source:?} lists no case");
+    if !failures.is_empty() {
+        bail!("{} of {count} cases failed:\n{}", failures.len(), failures.join("\n"));
+    }
+    Ok(())
+}
+
+/// One test per program and linkage: `name::preload`, `name::dynamic` and
+/// `name::fully_static`.
+#[macro_export]
+macro_rules! suites {
+    ($($(#[$doc:meta])* $name:ident => $file:literal;)+) => { $(
+        $(#[$doc])*
+        mod $name {
+            use $crate::{Linkage, Source, suite::run_cases};
+
+            #[test]
+            fn preload() -> anyhow::Result<()> {
+                run_cases(&Source::new($file), Linkage::Preload)
+            }
+
+            #[test]
+            fn dynamic() -> anyhow::Result<()> {
+                run_cases(&Source::new($file), Linkage::Dynamic)
+            }
+
+            #[test]
+            fn fully_static() -> anyhow::Result<()> {
+                run_cases(&Source::new($file), Linkage::Static)
+            }
+        }
+    )+ };
+}
