@@ -1,0 +1,8 @@
+//! Operators new and delete, from C++, in the three ways of linking.
+
+granule_host_tests::suites! {
+    /// Every form of the operators, `bad_alloc` and the new handler.
+    operators => "cxx_new.cpp";
+    /// Containers, threads, overaligned types and exceptions.
+    programs => "cxx_use.cpp";
+}
