@@ -1,5 +1,7 @@
 //! Runs every case of a C or C++ program, each in a process of its own.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail, ensure};
 
 use crate::compile::{Linkage, Source};
@@ -18,7 +20,9 @@ pub fn run_cases(source: &Source, linkage: Linkage) -> Result<()> {
             continue;
         }
         count += 1;
+        let start = Instant::now();
         let outcome = program.run()?.arg(case).outcome()?;
+        println!("{:7.3} s  {case}", start.elapsed().as_secs_f64());
         if outcome.exit != Exit::Code(0) {
             failures.push(format!("{case} {}", outcome.describe()));
         }
