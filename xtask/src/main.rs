@@ -1,2 +1,89 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands: `cargo xtask setup | demo | test`.
+//!
+//! Each command installs what it needs, says what it does while it does it,
+//! and exits non-zero when anything it promises does not hold.
+//!
+//! ```text
+//! setup     what each command needs, and how to get it
+//! demo      everyday programs on glibc and on granule, side by side
+//! test      every test there is, real programs among them
+//! ```
+
+mod allocator;
+mod demo;
+mod figures;
+mod process;
+mod programs;
+mod progress;
+mod setup;
+mod table;
+mod test;
+mod tools;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The command line.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The commands of the granule workspace", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant per command; each command's options live in its own module.
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the other commands need, or say in one line what is missing
+    Setup(setup::Options),
+    /// Run everyday programs on glibc and on granule, and compare
+    Demo(demo::Options),
+    /// Run every test: unit tests, oldest supported compiler, real programs
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup(options) => setup::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+    };
+    match done {
+        Ok(verdict) => verdict.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a command that ran to its end came out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a verdict that nobody reads hides a failure"]
+enum Verdict {
+    /// Everything held.
+    Good,
+    /// Something failed; the command has already said what.
+    Bad,
+}
+
+impl Verdict {
+    /// Good when `holds`, else bad.
+    fn from_check(holds: bool) -> Verdict {
+        if holds { Verdict::Good } else { Verdict::Bad }
+    }
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> ExitCode {
+        match verdict {
+            Verdict::Good => ExitCode::SUCCESS,
+            Verdict::Bad => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// A `Result` whose success still carries a verdict.
+type Outcome = Result<Verdict>;

@@ -1,0 +1,47 @@
+//! The stages that test this workspace: with cargo, in debug and in release,
+//! and with the oldest compiler we promise.
+
+use super::{Output, Stage};
+use crate::process::Job;
+use crate::{setup, workspace};
+use anyhow::{Result, bail};
+
+/// All of them.
+pub(super) fn stages() -> Vec<Stage> {
+    let oldest = workspace::oldest_rust();
+    vec![
+        shown("unit, property and integration tests", || stream(workspace::cargo(["test"])?)),
+        shown("host tests, optimised", || {
+            stream(workspace::cargo(["test", "--release", "--package", "granule-host-tests"])?)
+        }),
+        shown(&format!("the oldest compiler, Rust {oldest}"), oldest_compiler),
+    ]
+}
+
+/// Everything compiles with the version that the manifest states.
+fn oldest_compiler() -> Result<()> {
+    let cargo = setup::have_oldest_rust()?;
+    let target = workspace::target().join("oldest");
+    let check = |args: &[&str]| {
+        let job = cargo.clone().arg("check").args(args).cwd(workspace::root());
+        // A folder of its own, or each compiler would undo the other's work.
+        // And its own name: cargo hands down the toolchain that runs us.
+        let job = job.env("CARGO_TARGET_DIR", &target).env_remove("RUSTUP_TOOLCHAIN");
+        stream(job.timeout(workspace::BUILD_TIMEOUT))
+    };
+    check(&["--workspace", "--exclude", "granule-malloc", "--all-targets"])?;
+    // Only as it is built for use: it has no tests, and panics by aborting.
+    check(&["--release", "--package", "granule-malloc"])
+}
+
+fn shown(name: &str, work: impl FnOnce() -> Result<()> + 'static) -> Stage {
+    Stage { name: name.to_owned(), output: Output::Shown, work: Box::new(work) }
+}
+
+fn stream(job: Job) -> Result<()> {
+    let status = job.stream()?;
+    if !status.success() {
+        bail!("cargo ended with {status}");
+    }
+    Ok(())
+}
