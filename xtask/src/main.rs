@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | demo | test`.
+//! The project's own commands: `cargo xtask setup | demo | test | bench`.
 //!
 //! Each command installs what it needs, says what it does while it does it,
 //! and exits non-zero when anything it promises does not hold.
@@ -7,9 +7,11 @@
 //! setup     what each command needs, and how to get it
 //! demo      everyday programs on glibc and on granule, side by side
 //! test      every test there is, real programs among them
+//! bench     small patterns under four allocators
 //! ```
 
 mod allocator;
+mod bench;
 mod demo;
 mod figures;
 mod process;
@@ -42,6 +44,8 @@ enum Command {
     Demo(demo::Options),
     /// Run every test: unit tests, oldest supported compiler, real programs
     Test(test::Options),
+    /// Measure small allocation patterns under several allocators
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match done {
         Ok(verdict) => verdict.into(),

@@ -50,6 +50,8 @@ pub(crate) fn library_under_test() -> Result<PathBuf> {
     if let Some(library) = env::var_os(LIBRARY_VARIABLE) {
         let library = PathBuf::from(library);
         tools::require_file(&library, LIBRARY_VARIABLE)?;
+        // Or a table would call another library by our name.
+        eprintln!("note: {LIBRARY_VARIABLE} is set, \"granule\" is {}", library.display());
         return library.canonicalize().with_context(|| format!("{}", library.display()));
     }
     build_release("granule-malloc")?;
