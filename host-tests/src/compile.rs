@@ -76,11 +76,6 @@ impl Source {
         self
     }
 
-    /// Compiles only: succeeds if the source is accepted without a warning.
-    pub fn check(&self) -> Result<()> {
-        self.object(&[]).map(drop)
-    }
-
     /// Builds an executable.
     pub fn program(&self, linkage: Linkage) -> Result<Program> {
         let object = self.object(&[])?;

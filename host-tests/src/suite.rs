@@ -5,13 +5,22 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::compile::{Linkage, Source};
-use crate::run::Exit;
+use crate::run::{Exit, Run};
 
 /// Runs all cases of `source` under `linkage`; the error names every case
 /// that failed and how. `GRANULE_CASE` picks the cases whose name contains it.
 pub fn run_cases(source: &Source, linkage: Linkage) -> Result<()> {
+    run_cases_with(source, linkage, |run| run)
+}
+
+/// The same, with every run set up by `configure`: limits, environment.
+pub fn run_cases_with(
+    source: &Source,
+    linkage: Linkage,
+    configure: impl Fn(Run) -> Run,
+) -> Result<()> {
     let program = source.program(linkage)?;
-    let list = program.run()?.arg("--list").success()?;
+    let list = configure(program.run()?).arg("--list").success()?;
     let filter = std::env::var("GRANULE_CASE").unwrap_or_default();
     let mut failures = Vec::new();
     let mut count = 0;
@@ -21,7 +30,7 @@ pub fn run_cases(source: &Source, linkage: Linkage) -> Result<()> {
         }
         count += 1;
         let start = Instant::now();
-        let outcome = program.run()?.arg(case).outcome()?;
+        let outcome = configure(program.run()?).arg(case).outcome()?;
         println!("{:7.3} s  {case}", start.elapsed().as_secs_f64());
         if outcome.exit != Exit::Code(0) {
             failures.push(format!("{case} {}", outcome.describe()));

@@ -3,7 +3,7 @@
  * The library replaces malloc and its family, and the C++ operators new and
  * delete: preload it, or link with -lgranule, and programs need no header.
  * This one declares what the system's headers may lack, and granule's own
- * functions. It suits C89 and later with long long, and C++98 and later. */
+ * functions. It suits C89 and C++98 and later. */
 #ifndef GRANULE_H
 #define GRANULE_H
 
@@ -15,12 +15,11 @@
 extern "C" {
 #endif
 
-/* The functions below throw nothing. glibc's headers say so in a macro that
- * suits every C and C++ standard, and a redeclaration has to agree with them. */
+/* The functions below throw nothing. glibc says so in a macro that suits every
+ * C and C++ standard, and a redeclaration has to agree with it; other C
+ * libraries say nothing, and so does this header. */
 #if defined(__GLIBC__) && defined(__THROW)
 #define GRANULE_NOTHROW __THROW
-#elif defined(__cplusplus) && __cplusplus >= 201103L && !defined(__linux__)
-#define GRANULE_NOTHROW noexcept
 #else
 #define GRANULE_NOTHROW
 #endif
