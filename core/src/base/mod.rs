@@ -1,0 +1,9 @@
+//! Layer 0, base. Uses: nothing. Units, size classes, configuration,
+//! the environment hook, faults and locks: what every layer above speaks in.
+
+pub mod class;
+pub mod config;
+pub mod env;
+pub mod fault;
+pub mod sync;
+pub mod units;

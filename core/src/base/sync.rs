@@ -1,0 +1,108 @@
+//! Locks. The only file that names `spin`.
+//!
+//! A [`Lock`] is `spin`'s mutex plus the [`Environment`]'s two say-sos: what
+//! is kept out while it is held, and how to wait. Waiting spins for a while
+//! and then yields: sleeping after 60 spins was measured to cost cross-thread
+//! 64 KiB blocks 22 % and 1 MiB blocks 30 % against spinning 2,000 times.
+
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut};
+
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use super::env::Environment;
+
+/// Mutual exclusion over a `T`.
+pub(crate) struct Lock<T, E> {
+    inner: SpinMutex<T>,
+    environment: PhantomData<fn() -> E>,
+}
+
+/// Proof that the lock is held. Releases it first, the exclusion after.
+pub(crate) struct Held<'a, T, E: Environment> {
+    guard: ManuallyDrop<SpinMutexGuard<'a, T>>,
+    _exclusion: E::Exclusion,
+}
+
+impl<T, E: Environment> Lock<T, E> {
+    /// An open lock.
+    pub(crate) const fn new(value: T) -> Self {
+        Self { inner: SpinMutex::new(value), environment: PhantomData }
+    }
+
+    /// Takes the lock, waiting as the environment says.
+    #[inline]
+    pub(crate) fn lock(&self) -> Held<'_, T, E> {
+        match self.try_lock() {
+            Some(held) => held,
+            None => self.lock_slow(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self) -> Held<'_, T, E> {
+        let mut spins = 0u32;
+        loop {
+            if !self.inner.is_locked()
+                && let Some(held) = self.try_lock()
+            {
+                return held;
+            }
+            E::wait(spins);
+            spins = spins.saturating_add(1);
+        }
+    }
+
+    /// Takes the lock if it is open.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<Held<'_, T, E>> {
+        let exclusion = E::exclude();
+        // Acquire in `try_lock` pairs with the Release of the guard's drop.
+        let guard = ManuallyDrop::new(self.inner.try_lock()?);
+        Some(Held { guard, _exclusion: exclusion })
+    }
+
+    /// Takes the lock and keeps it closed beyond any scope, for `fork`.
+    pub(crate) fn hold(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    /// Opens a lock closed by [`hold`](Self::hold).
+    ///
+    /// # Safety
+    ///
+    /// Caller: the lock is closed by `hold`, by this thread or, in the child
+    /// of a fork, by the thread that this one is the copy of.
+    pub(crate) unsafe fn unhold(&self) {
+        // SAFETY: by the contract nobody but us has the lock.
+        unsafe { self.inner.force_unlock() };
+    }
+}
+
+impl<T, E: Environment> Deref for Held<'_, T, E> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T, E: Environment> DerefMut for Held<'_, T, E> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T, E: Environment> Drop for Held<'_, T, E> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the guard is dropped here alone, once. The exclusion, a
+        // field, is dropped after this function: the lock opens before
+        // nested entries may come.
+        unsafe { ManuallyDrop::drop(&mut self.guard) };
+    }
+}

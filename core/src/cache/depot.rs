@@ -1,0 +1,85 @@
+//! Full sheaves that no CPU holds, by class: how objects freed on one CPU
+//! reach another without touching them.
+//!
+//! Locks: `classes[c]`, a leaf.
+
+use super::sheaf::{Sheaf, SheafList, capacity};
+use crate::base::class::{CLASSES, Class};
+use crate::base::config::Config;
+use crate::base::sync::Lock;
+
+struct Shelf {
+    full: SheafList,
+    bytes: usize,
+    /// The least number of sheaves since the last trim: they were not needed.
+    low: u32,
+}
+
+/// The depot of a heap.
+pub(crate) struct Depot<C: Config> {
+    classes: [Lock<Shelf, C::Env>; CLASSES],
+}
+
+impl Shelf {
+    fn pop(&mut self, class: Class) -> Option<Sheaf> {
+        let sheaf = self.full.pop(|order| capacity(class, order))?;
+        self.bytes -= sheaf.len() * class.size();
+        self.low = self.low.min(self.full.count());
+        Some(sheaf)
+    }
+}
+
+impl<C: Config> Depot<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            classes: [const { Lock::new(Shelf { full: SheafList::new(), bytes: 0, low: 0 }) };
+                CLASSES],
+        }
+    }
+
+    /// Takes a full sheaf.
+    pub(crate) fn take(&self, class: Class) -> Option<Sheaf> {
+        self.classes[class.index()].lock().pop(class)
+    }
+
+    /// Stores a full sheaf, or gives it back when there are enough.
+    pub(crate) fn put(&self, class: Class, sheaf: Sheaf) -> Option<Sheaf> {
+        let bytes = sheaf.len() * class.size();
+        let mut shelf = self.classes[class.index()].lock();
+        if shelf.full.count() > 0 && shelf.bytes + bytes > C::DEPOT_BYTES {
+            return Some(sheaf);
+        }
+        shelf.bytes += bytes;
+        shelf.full.push(sheaf);
+        None
+    }
+
+    /// Begins a new interval; returns how many sheaves were not needed in the
+    /// last one, which the caller may take.
+    pub(crate) fn trim(&self, class: Class) -> u32 {
+        let mut shelf = self.classes[class.index()].lock();
+        core::mem::replace(&mut shelf.low, u32::MAX).min(shelf.full.count())
+    }
+
+    /// Bytes of objects held of a class.
+    pub(crate) fn bytes(&self, class: Class) -> usize {
+        self.classes[class.index()].lock().bytes
+    }
+
+    /// Closes every lock for `fork`, in order.
+    pub(crate) fn hold(&self) {
+        self.classes.iter().for_each(Lock::hold);
+    }
+
+    /// Opens them again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed them by [`hold`](Self::hold), see there.
+    pub(crate) unsafe fn unhold(&self) {
+        for lock in &self.classes {
+            // SAFETY: by the contract.
+            unsafe { lock.unhold() };
+        }
+    }
+}

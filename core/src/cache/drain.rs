@@ -1,0 +1,254 @@
+//! All slots of a heap, and emptying them.
+//!
+//! A slot that is drained gives its objects to the slabs. Own slots can be
+//! drained at once; others where the front end can stop them; the rest are
+//! asked to drain themselves at their next miss (an *epoch* is raised).
+//!
+//! Locks: `unused`, a leaf.
+
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use super::frontend::{Current, FrontEnd};
+use super::paths::{Cache, Lower, flush, flush_top};
+use super::pool::Pool;
+use super::slot::Slot;
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::base::sync::Lock;
+
+/// Slots no CPU or thread has.
+struct Unused<E: crate::base::env::Environment>(Option<NonNull<Slot<E>>>);
+
+// SAFETY: slots are the heap's own and live for ever; reached under the lock.
+unsafe impl<E: crate::base::env::Environment> Send for Unused<E> {}
+
+/// Every slot ever made. They are never given back, only used again.
+pub(crate) struct Registry<C: Config> {
+    all: AtomicPtr<Slot<C::Env>>,
+    unused: Lock<Unused<C::Env>, C::Env>,
+    active: AtomicU32,
+    epoch: AtomicU32,
+}
+
+impl<C: Config> Registry<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            all: AtomicPtr::new(null_mut()),
+            unused: Lock::new(Unused(None)),
+            active: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
+        }
+    }
+
+    /// Slots in use.
+    pub(crate) fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// An empty slot: an unused one, or new. `None` when out of memory.
+    pub(crate) fn obtain<'a>(
+        &self,
+        pool: &Pool<C>,
+        lower: Lower<'a, C>,
+    ) -> Option<&'static Slot<C::Env>> {
+        let slot = match self.take_unused() {
+            Some(slot) => slot,
+            None => self.make(pool, lower)?,
+        };
+        self.active.fetch_add(1, Ordering::Relaxed);
+        slot.in_use.store(true, Ordering::Relaxed);
+        slot.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(slot)
+    }
+
+    fn take_unused(&self) -> Option<&'static Slot<C::Env>> {
+        let mut unused = self.unused.lock();
+        // SAFETY: slots live for ever.
+        let slot: &'static Slot<C::Env> = unsafe { unused.0?.as_ref() };
+        unused.0 = NonNull::new(slot.next_unused.load(Ordering::Relaxed));
+        Some(slot)
+    }
+
+    fn make(&self, pool: &Pool<C>, lower: Lower<'_, C>) -> Option<&'static Slot<C::Env>> {
+        let bytes = size_of::<Slot<C::Env>>();
+        let memory = pool.cut(lower.regions, lower.provider, bytes)?.cast::<Slot<C::Env>>();
+        // Published under the lock, so that `hold` knows all slots there are.
+        let _unused = self.unused.lock();
+        let next = NonNull::new(self.all.load(Ordering::Relaxed));
+        // SAFETY: fresh memory of the right size and alignment, ours for ever.
+        let slot = unsafe {
+            memory.write(Slot::new(next));
+            memory.as_ref()
+        };
+        // Release: publishes the slot; pairs with the Acquire in `slots`.
+        self.all.store(memory.as_ptr(), Ordering::Release);
+        Some(slot)
+    }
+
+    /// Takes an empty slot back that no CPU or thread has any more.
+    pub(crate) fn put_back(&self, slot: &'static Slot<C::Env>) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        slot.in_use.store(false, Ordering::Relaxed);
+        let mut unused = self.unused.lock();
+        let next = unused.0.map_or(null_mut(), NonNull::as_ptr);
+        slot.next_unused.store(next, Ordering::Relaxed);
+        unused.0 = Some(NonNull::from(slot));
+    }
+
+    /// All slots, used or not.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &'static Slot<C::Env>> {
+        // Acquire: pairs with the Release in `make`.
+        let mut at = NonNull::new(self.all.load(Ordering::Acquire));
+        core::iter::from_fn(move || {
+            // SAFETY: slots live for ever.
+            let slot: &'static Slot<C::Env> = unsafe { at?.as_ref() };
+            at = slot.next;
+            Some(slot)
+        })
+    }
+}
+
+impl<C: Config> Cache<C> {
+    /// Takes part in a drain that was asked for, if it has not yet.
+    #[inline]
+    pub(super) fn keep_up(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+        let epoch = self.registry.epoch.load(Ordering::Relaxed);
+        if slot.epoch.load(Ordering::Relaxed) != epoch {
+            self.catch_up(lower, slot, epoch);
+        }
+    }
+
+    #[cold]
+    fn catch_up(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, epoch: u32) {
+        slot.epoch.store(epoch, Ordering::Relaxed);
+        if lower.front.stop(slot) {
+            // SAFETY: the front end has stopped it.
+            unsafe { self.drain_slot(lower, slot) };
+            lower.front.restart(slot);
+        }
+    }
+
+    /// Gives all that is cached back to the slabs, as far as it can be
+    /// reached, and asks the rest to follow.
+    pub(crate) fn drain_all(&self, lower: Lower<'_, C>) {
+        let epoch = self.registry.epoch.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        for slot in self.registry.slots() {
+            self.catch_up(lower, slot, epoch);
+        }
+        for class in Class::all() {
+            while let Some(sheaf) = self.depot.take(class) {
+                self.pool.give(flush(lower, class, sheaf));
+            }
+        }
+    }
+
+    /// Gives the sheaves that the depot has not needed lately to the slabs.
+    pub(crate) fn trim_depot(&self, lower: Lower<'_, C>) {
+        for class in Class::all() {
+            for _ in 0..self.depot.trim(class) {
+                let Some(sheaf) = self.depot.take(class) else { break };
+                self.pool.give(flush(lower, class, sheaf));
+            }
+        }
+    }
+
+    /// Empties a slot.
+    ///
+    /// # Safety
+    ///
+    /// Caller: nobody else uses the slot's tops: it is the caller's own and
+    /// stays so, or stopped.
+    pub(crate) unsafe fn drain_slot(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+        for class in Class::all() {
+            // SAFETY: by the contract.
+            let top = unsafe { slot.tops().take(class) };
+            if !top.is_sentinel() {
+                // SAFETY: taken out of its place.
+                self.pool.give(unsafe { flush_top(lower, class, top) });
+            }
+            // The lock is dropped before the slabs are called.
+            while let Some(sheaf) = { slot.stash.lock().take_full(class) } {
+                self.pool.give(flush(lower, class, sheaf));
+            }
+        }
+        while let Some(sheaf) = { slot.stash.lock().take_any_empty() } {
+            self.pool.give(sheaf);
+        }
+        slot.stash.lock().reset_orders();
+    }
+
+    /// Takes a slot from a thread that ends, or from a CPU that is gone.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the front end no longer leads anybody to the slot.
+    pub(crate) unsafe fn detach(&self, lower: Lower<'_, C>, slot: &'static Slot<C::Env>) {
+        // SAFETY: by the contract.
+        unsafe { self.drain_slot(lower, slot) };
+        self.registry.put_back(slot);
+    }
+
+    /// In the child of a fork: takes the slots of all threads but the
+    /// caller's, which are gone.
+    ///
+    /// # Safety
+    ///
+    /// Caller: is the only thread.
+    pub(crate) unsafe fn detach_others(&self, lower: Lower<'_, C>) {
+        let own = match lower.front.current() {
+            Current::Slot(slot) => core::ptr::from_ref(slot),
+            _ => core::ptr::null(),
+        };
+        for slot in self.registry.slots() {
+            if !core::ptr::eq(slot, own) && slot.in_use.load(Ordering::Relaxed) {
+                // SAFETY: by the contract its thread is gone.
+                unsafe { self.detach(lower, slot) };
+            }
+        }
+    }
+
+    /// Bytes of live objects' size class that are cached: in slots, depot.
+    pub(crate) fn cached_bytes(&self) -> usize {
+        let in_depot: usize = Class::all().map(|class| self.depot.bytes(class)).sum();
+        let in_slots: usize = self
+            .registry
+            .slots()
+            .map(|slot| {
+                let tops: usize =
+                    Class::all().map(|class| slot.tops().get(class).len() * class.size()).sum();
+                tops + slot.stash.lock().bytes()
+            })
+            .sum();
+        in_depot + in_slots
+    }
+
+    /// Slots in use, and bytes of memory for sheaves and slots.
+    pub(crate) fn own_use(&self) -> (usize, usize) {
+        (self.registry.active() as usize, self.pool.bytes())
+    }
+
+    /// Closes every lock for `fork`, in order.
+    pub(crate) fn hold(&self) {
+        self.depot.hold();
+        self.pool.hold();
+        self.registry.unused.hold();
+        self.registry.slots().for_each(|slot| slot.stash.hold());
+    }
+
+    /// Opens them again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed them by [`hold`](Self::hold), and no slot was made
+    /// since: nobody else ran.
+    pub(crate) unsafe fn unhold(&self) {
+        // SAFETY: by the contract.
+        unsafe {
+            self.registry.slots().for_each(|slot| slot.stash.unhold());
+            self.registry.unused.unhold();
+            self.pool.unhold();
+            self.depot.unhold();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The hook through which the core finds the cache of the CPU it runs on.
+//!
+//! The core never names thread-local storage or an operating system. A front
+//! end does three things on the cache of *the CPU (or thread) that executes
+//! the call*: pop, push and swap, each of which is one store to one word and
+//! so can be a restartable sequence, a few instructions under a guard, or
+//! plain code where a thread has a cache of its own.
+
+use super::sheaf::Top;
+use super::slot::Slot;
+use crate::base::class::Class;
+use crate::base::env::Environment;
+
+/// Where the caller stands.
+#[derive(Debug)]
+pub enum Current<'a, E: Environment> {
+    /// On a CPU with this cache. The caller may be moved away at any time:
+    /// what it reads of the slot is a hint, and `swap` decides.
+    Slot(&'a Slot<E>),
+    /// On a CPU that has no cache yet: one may be offered to
+    /// [`FrontEnd::attach`].
+    Absent,
+    /// Where there is no cache: the CPU is stopped, an entry interrupted
+    /// another one, or the thread is ending. Work on depot and slabs.
+    Stopped,
+}
+
+/// A way to find the cache of the CPU the caller runs on.
+///
+/// # Safety
+///
+/// Implementor:
+/// - `pop`, `push` and `swap` each act on one CPU's [`Tops`](super::tops::Tops)
+///   as its methods of the same names do, *atomically with respect to every
+///   other entry on that CPU*: threads that are switched in, interrupts,
+///   migration;
+/// - they may miss at any time (null, `false`), and must while the CPU is
+///   stopped;
+/// - once [`stop`](Self::stop) has returned true, nobody reads or writes the
+///   slot's tops through `pop`, `push` or `swap` until `restart`.
+///
+/// The suite [`conformance::front_end`](crate::check::conformance::front_end)
+/// tests the implementor's duties.
+pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
+    /// Pops an object from the CPU's sheaf of `class`; null on a miss.
+    fn pop(&self, class: Class) -> *mut u8;
+
+    /// Pushes an object of `class`; `false` on a miss.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the object is a live one of the class and nobody uses it any
+    /// more; or the class is [`Class::LARGE`], with which any pointer, also
+    /// null, is a miss.
+    unsafe fn push(&self, class: Class, object: *mut u8) -> bool;
+
+    /// Puts `new` where `expected` is the CPU's top of `class`; `false` when
+    /// something else is, or the CPU is stopped.
+    ///
+    /// # Safety
+    ///
+    /// Caller: owns the sheaf of `new`; on success that of `expected` instead.
+    unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool;
+
+    /// The cache of the CPU the caller runs on.
+    fn current(&self) -> Current<'_, E>;
+
+    /// Offers a slot for the caller's CPU; `false` when it has one already
+    /// (or is stopped), and the slot stays the caller's.
+    fn attach(&self, slot: &'static Slot<E>) -> bool;
+
+    /// Stops the CPU or thread that has `slot` and waits until nobody is
+    /// inside a fast path on it, so that the caller may empty it. `false`
+    /// when that cannot be done (another thread's slot, where threads cannot
+    /// be stopped): the slot is then left alone.
+    fn stop(&self, slot: &Slot<E>) -> bool;
+
+    /// Lets a stopped slot be used again.
+    fn restart(&self, slot: &Slot<E>);
+}

@@ -1,0 +1,263 @@
+//! The slow paths: what happens when a fast path misses.
+//!
+//! ```text
+//! alloc  pop ┬ hit: done
+//!            └ miss: refill ─ stash ─ depot ─ claim from slabs ─ swap in, pop
+//! free   push ┬ hit: done
+//!             └ miss: overflow ─ empty sheaf, swap in ─ full one: stash ─ depot ─ slabs
+//! ```
+//!
+//! Locks: each of stash, depot, pool, registry, slabs and regions is taken
+//! and dropped on its own; none is held while another layer is called.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::depot::Depot;
+use super::drain::Registry;
+use super::frontend::{Current, FrontEnd};
+use super::pool::Pool;
+use super::sheaf::{Sheaf, Top, Word};
+use super::slot::Slot;
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::region::Regions;
+use crate::slab::Slabs;
+
+/// The layers below and the hook, as the paths need them.
+pub(crate) struct Lower<'a, C: Config> {
+    pub front: &'a C::Front,
+    pub provider: &'a C::Pages,
+    pub regions: &'a Regions<C>,
+    pub slabs: &'a Slabs<C>,
+}
+
+impl<C: Config> Clone for Lower<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: Config> Copy for Lower<'_, C> {}
+
+/// The cache layer of a heap.
+pub(crate) struct Cache<C: Config> {
+    pub(super) pool: Pool<C>,
+    pub(super) depot: Depot<C>,
+    pub(super) registry: Registry<C>,
+}
+
+/// Whether a class asks for a sheaf for the first time or again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heat {
+    First,
+    Again,
+}
+
+/// The caller's place, after it has been given a slot if it lacked one.
+enum Place<'a, C: Config> {
+    Slot(&'a Slot<C::Env>),
+    Uncached,
+}
+
+impl<C: Config> Cache<C> {
+    pub(crate) const fn new() -> Self {
+        Self { pool: Pool::new(), depot: Depot::new(), registry: Registry::new() }
+    }
+
+    /// An object of `class` after a miss; `None` when out of memory.
+    pub(crate) fn refill(&self, lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+        loop {
+            let Place::Slot(slot) = self.place(lower) else { return claim_one(lower, class) };
+            let top = slot.tops().get(class);
+            if !top.is_empty() {
+                match NonNull::new(lower.front.pop(class)) {
+                    Some(object) => return Some(object),
+                    None => continue,
+                }
+            }
+            let Some(mut sheaf) = self.full_sheaf(lower, slot, class) else {
+                return claim_one(lower, class);
+            };
+            let object = sheaf.pop()?;
+            let new = sheaf.into_top();
+            // SAFETY: the new sheaf is ours.
+            if unsafe { lower.front.swap(class, top, new) } {
+                if !top.is_sentinel() {
+                    // SAFETY: `swap` made the old sheaf ours.
+                    self.put_emptied(lower, slot, class, unsafe { Sheaf::from_top(top) });
+                }
+                return Some(object);
+            }
+            // The caller was moved, or somebody else was faster.
+            // SAFETY: the swap failed, so the new sheaf is still ours.
+            let mut sheaf = unsafe { Sheaf::from_top(new) };
+            sheaf.push(object);
+            self.put_filled(lower, slot, class, sheaf);
+        }
+    }
+
+    /// Takes a live object of `class` back after a miss.
+    pub(crate) fn overflow(&self, lower: Lower<'_, C>, class: Class, object: NonNull<u8>) {
+        loop {
+            let Place::Slot(slot) = self.place(lower) else {
+                return release_one(lower, class, object);
+            };
+            let top = slot.tops().get(class);
+            if !top.is_full() {
+                // SAFETY: the caller gave the object up.
+                if unsafe { lower.front.push(class, object.as_ptr()) } {
+                    return;
+                }
+                continue;
+            }
+            let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
+            let Some(mut sheaf) = self.empty_sheaf(lower, slot, class, heat) else {
+                return release_one(lower, class, object);
+            };
+            sheaf.push(object);
+            let new = sheaf.into_top();
+            // SAFETY: the new sheaf is ours.
+            if unsafe { lower.front.swap(class, top, new) } {
+                if !top.is_sentinel() {
+                    // SAFETY: `swap` made the old sheaf ours.
+                    self.put_filled(lower, slot, class, unsafe { Sheaf::from_top(top) });
+                }
+                return;
+            }
+            // SAFETY: the swap failed, so the new sheaf is still ours; the
+            // object is taken out of it again.
+            let mut sheaf = unsafe { Sheaf::from_top(new) };
+            sheaf.clear();
+            self.put_emptied(lower, slot, class, sheaf);
+        }
+    }
+
+    fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+        loop {
+            match lower.front.current() {
+                Current::Slot(slot) => {
+                    self.keep_up(lower, slot);
+                    return Place::Slot(slot);
+                }
+                Current::Stopped => return Place::Uncached,
+                Current::Absent => {
+                    let Some(slot) = self.registry.obtain(&self.pool, lower) else {
+                        return Place::Uncached;
+                    };
+                    if !lower.front.attach(slot) {
+                        self.registry.put_back(slot);
+                        // Attached by somebody else meanwhile, or stopped.
+                    }
+                }
+            }
+        }
+    }
+
+    /// A sheaf with at least one object, from wherever there is one.
+    fn full_sheaf(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> Option<Sheaf> {
+        let stashed = slot.stash.try_lock().and_then(|mut stash| stash.take_full(class));
+        if let Some(sheaf) = stashed.or_else(|| self.depot.take(class)) {
+            return Some(sheaf);
+        }
+        let mut sheaf = self.empty_sheaf(lower, slot, class, Heat::Again)?;
+        let filled = sheaf
+            .fill(class, |slots| lower.slabs.claim(lower.regions, lower.provider, class, slots));
+        if filled == 0 {
+            self.put_emptied(lower, slot, class, sheaf);
+            return None;
+        }
+        Some(sheaf)
+    }
+
+    /// An empty sheaf of the class's present order; asking again makes the
+    /// next one larger.
+    fn empty_sheaf(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+        heat: Heat,
+    ) -> Option<Sheaf> {
+        let (stashed, order) = match slot.stash.try_lock() {
+            Some(mut stash) => {
+                let stashed = stash.take_empty(class);
+                let order = stash.order(class);
+                if heat == Heat::Again {
+                    stash.grow_order(class);
+                }
+                (stashed, order)
+            }
+            None => (None, 0),
+        };
+        stashed.or_else(|| self.pool.sheaf(lower.regions, lower.provider, class, order))
+    }
+
+    /// Finds a place for a sheaf that was full, or nearly so.
+    fn put_filled(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
+        if sheaf.len() != super::sheaf::capacity(class, sheaf.order()) {
+            return self.put_emptied(lower, slot, class, sheaf);
+        }
+        let rejected = match slot.stash.try_lock() {
+            Some(mut stash) => stash.put_full(class, sheaf, self.budget(lower)),
+            None => Some((class, sheaf)),
+        };
+        if let Some((class, sheaf)) = rejected
+            && let Some(sheaf) = self.depot.put(class, sheaf)
+        {
+            self.put_emptied(lower, slot, class, sheaf);
+        }
+    }
+
+    /// Gives whatever is in a sheaf back to the slabs and keeps the sheaf.
+    fn put_emptied(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
+        let sheaf = flush(lower, class, sheaf);
+        let rejected = match slot.stash.try_lock() {
+            Some(mut stash) => stash.put_empty(sheaf),
+            None => Some(sheaf),
+        };
+        if let Some(sheaf) = rejected {
+            self.pool.give(sheaf);
+        }
+    }
+
+    /// Bytes of objects that one slot may stash: an eighth of the heap for
+    /// two slots, less when more share it. A fixed cap bloats small programs.
+    fn budget(&self, lower: Lower<'_, C>) -> usize {
+        let slots = self.registry.active().max(2) as usize;
+        (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
+    }
+}
+
+/// Gives the objects in a sheaf back to the slabs.
+pub(super) fn flush<C: Config>(lower: Lower<'_, C>, class: Class, mut sheaf: Sheaf) -> Sheaf {
+    if sheaf.len() > 0 {
+        lower.slabs.release(lower.regions, class, sheaf.objects());
+        sheaf.clear();
+    }
+    sheaf
+}
+
+/// Flushes the sheaf of a top taken out of its place.
+///
+/// # Safety
+///
+/// Caller: owns the sheaf (C1); the top is not the sentinel.
+pub(super) unsafe fn flush_top<C: Config>(lower: Lower<'_, C>, class: Class, top: Top) -> Sheaf {
+    // SAFETY: by the contract.
+    flush(lower, class, unsafe { Sheaf::from_top(top) })
+}
+
+#[cold]
+fn claim_one<C: Config>(lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+    let one = [Word::new(core::ptr::null_mut())];
+    match lower.slabs.claim(lower.regions, lower.provider, class, &one) {
+        0 => None,
+        _ => NonNull::new(one[0].load(Relaxed)),
+    }
+}
+
+#[cold]
+fn release_one<C: Config>(lower: Lower<'_, C>, class: Class, object: NonNull<u8>) {
+    lower.slabs.release(lower.regions, class, &[Word::new(object.as_ptr())]);
+}

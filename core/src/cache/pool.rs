@@ -1,0 +1,132 @@
+//! Memory for sheaves and slots, from runs of the heap's own regions.
+//!
+//! It is never given back (C2: a stale top may be read at any time), only
+//! used again for the same purpose.
+//!
+//! Locks: `pool`, with none under it: a fresh chunk is taken from the regions
+//! before.
+
+use core::ptr::NonNull;
+
+use super::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, SheafList, Word, words};
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::base::sync::Lock;
+use crate::base::units::PageCount;
+use crate::region::Regions;
+
+/// Bytes taken from the regions at a time.
+const CHUNK_PAGES: PageCount = PageCount(4);
+
+/// Free blocks, and a chunk to cut new ones from.
+struct Blocks {
+    free: [SheafList; ORDERS],
+    next: Option<NonNull<u8>>,
+    left: usize,
+    total: usize,
+}
+
+// SAFETY: the pool owns its blocks and its chunk; reached under the lock.
+unsafe impl Send for Blocks {}
+
+/// The pool of a heap.
+pub(crate) struct Pool<C: Config> {
+    blocks: Lock<Blocks, C::Env>,
+}
+
+impl Blocks {
+    fn cut(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        let start = self.next?;
+        self.left = self.left.checked_sub(bytes)?;
+        // SAFETY: `left` says that so much is left of the chunk.
+        self.next = Some(unsafe { start.add(bytes) });
+        Some(start)
+    }
+}
+
+impl<C: Config> Pool<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            blocks: Lock::new(Blocks {
+                free: [const { SheafList::new() }; ORDERS],
+                next: None,
+                left: 0,
+                total: 0,
+            }),
+        }
+    }
+
+    /// An empty sheaf for `class`; `None` when out of memory.
+    pub(crate) fn sheaf(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        class: Class,
+        order: u8,
+    ) -> Option<Sheaf> {
+        let free = self.blocks.lock().free[usize::from(order)].pop(|_| 0);
+        let block = match free {
+            Some(sheaf) => sheaf.into_block(),
+            None => self.cut(regions, provider, words(order) * size_of::<Word>())?.cast(),
+        };
+        // SAFETY: the block is ours, of that order, and empty; cut at
+        // multiples of `SHEAF_ALIGN`.
+        Some(unsafe { Sheaf::format(block, class, order) })
+    }
+
+    /// Takes an empty sheaf back.
+    pub(crate) fn give(&self, sheaf: Sheaf) {
+        debug_assert!(sheaf.len() == 0, "objects would leak");
+        let order = usize::from(sheaf.order());
+        self.blocks.lock().free[order].push(sheaf);
+    }
+
+    /// Fresh memory that stays ours for ever, aligned to [`SHEAF_ALIGN`] and
+    /// zero. `None` when out of memory.
+    pub(crate) fn cut(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        bytes: usize,
+    ) -> Option<NonNull<u8>> {
+        let bytes = bytes.next_multiple_of(SHEAF_ALIGN);
+        if let Some(block) = self.blocks.lock().cut(bytes) {
+            return Some(block);
+        }
+        let pages = PageCount::covering(bytes)?.max(CHUNK_PAGES);
+        let run = regions.take(provider, pages, 1, Class::LARGE).ok()?;
+        if !run.zero {
+            // SAFETY: the run is ours. Sheaf words must be even to begin with.
+            unsafe { run.start.write_bytes(0, run.pages.bytes()) };
+        }
+        let mut blocks = self.blocks.lock();
+        blocks.total += run.pages.bytes();
+        if blocks.left > run.pages.bytes() - bytes {
+            // Somebody else's chunk has more left. Ours is all the block's.
+            return Some(run.start);
+        }
+        blocks.next = Some(run.start);
+        blocks.left = run.pages.bytes();
+        blocks.cut(bytes)
+    }
+
+    /// Bytes taken from the regions so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.blocks.lock().total
+    }
+
+    /// Closes the lock for `fork`.
+    pub(crate) fn hold(&self) {
+        self.blocks.hold();
+    }
+
+    /// Opens it again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed it by [`hold`](Self::hold), see there.
+    pub(crate) unsafe fn unhold(&self) {
+        // SAFETY: by the contract.
+        unsafe { self.blocks.unhold() };
+    }
+}

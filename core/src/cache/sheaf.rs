@@ -1,0 +1,304 @@
+//! A sheaf: object pointers between two marks.
+//!
+//! ```text
+//! word    0        1       2             capacity   capacity+1
+//!      ┌───────┬────────┬────────┬─────┬──────────┬───────────┐
+//!      │ begin │ object │ object │  …  │          │    end    │
+//!      └───────┴────────┴────────┴─────┴──────────┴───────────┘
+//!        odd              ▲ top = the first word not in use      odd
+//! ```
+//!
+//! Objects are at even addresses and the marks are odd. So one pointer, the
+//! *top*, is the whole state: the sheaf is empty when the word below the top
+//! is odd, full when the word at the top is odd. Pop, push and replacing one
+//! sheaf by another are each a single store of that pointer, which is what
+//! restartable sequences need. A block may be of any size: small programs get
+//! by with sheaves of 64 bytes. (Recognising "full" by the alignment of the
+//! top instead would save a load from a line that is written anyway, and
+//! fixes one large block size; it cost 392 KiB in a small interpreter.)
+//!
+//! The begin mark holds, above its odd bit, the block's order and, in lists,
+//! the next sheaf: blocks are aligned to 64 bytes.
+//!
+//! Invariants:
+//! - C1: a sheaf has one owner: a top, a list, or a local variable;
+//! - C2: the memory of a sheaf is never used for anything else, so that a
+//!   stale top may be read (and is then refused) at any time.
+
+use core::ptr::{NonNull, null_mut, without_provenance_mut};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use crate::base::class::Class;
+
+/// One word of a sheaf: an object or a mark.
+pub type Word = AtomicPtr<u8>;
+
+/// Block sizes: `8 << order` words.
+pub(crate) const ORDERS: usize = 5;
+
+/// Alignment of blocks, and size of the smallest in bytes on 64-bit machines.
+pub(crate) const SHEAF_ALIGN: usize = 64;
+
+const ODD: usize = 1;
+const ORDER_SHIFT: u32 = 1;
+const ORDER_MASK: usize = 0b111;
+
+/// Words in a block of `order`.
+pub(crate) const fn words(order: u8) -> usize {
+    8 << order
+}
+
+/// Objects that a sheaf of `order` holds for a class: all that fit, but in
+/// the smallest order no more than the class allows.
+pub(crate) fn capacity(class: Class, order: u8) -> usize {
+    let fit = words(order) - 2;
+    if order == 0 { fit.min(class.info().sheaf_max as usize) } else { fit }
+}
+
+/// The largest order whose capacity the class allows.
+pub(crate) fn max_order(class: Class) -> u8 {
+    (1..ORDERS as u8)
+        .take_while(|&order| words(order) - 2 <= class.info().sheaf_max as usize)
+        .last()
+        .unwrap_or(0)
+}
+
+/// The state of a class's sheaf: points to the first word not in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Top(pub(crate) NonNull<Word>);
+
+#[repr(C, align(16))]
+struct Sentinel([Word; 2]);
+
+/// Empty and full at once: pops and pushes both miss. Never written.
+static SENTINEL: Sentinel =
+    Sentinel([Word::new(without_provenance_mut(ODD)), Word::new(without_provenance_mut(ODD))]);
+
+impl Top {
+    /// The top of no sheaf: pops and pushes both miss.
+    #[must_use]
+    #[inline]
+    pub const fn sentinel() -> Self {
+        // SAFETY: the second word of two.
+        Self(unsafe {
+            NonNull::new_unchecked((&raw const SENTINEL.0).cast::<Word>().cast_mut().add(1))
+        })
+    }
+
+    /// Whether this is the sentinel.
+    #[must_use]
+    #[inline]
+    pub fn is_sentinel(self) -> bool {
+        self == Self::sentinel()
+    }
+
+    /// The word below: an object, or the begin mark.
+    #[inline(always)]
+    pub(crate) fn below(self) -> (NonNull<Word>, *mut u8) {
+        // SAFETY: a top points between its sheaf's marks or at the end mark
+        // (C1, C2), so there is a word below.
+        unsafe {
+            let word = self.0.sub(1);
+            (word, word.as_ref().load(Relaxed))
+        }
+    }
+
+    /// The word at the top: free, or the end mark.
+    #[inline(always)]
+    pub(crate) fn at(self) -> (NonNull<Word>, *mut u8) {
+        // SAFETY: as in `below`, the top is a word of its sheaf.
+        (self.0, unsafe { self.0.as_ref() }.load(Relaxed))
+    }
+
+    /// Whether there is nothing to pop.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        is_mark(self.below().1)
+    }
+
+    /// Whether there is no room to push.
+    #[inline]
+    pub(crate) fn is_full(self) -> bool {
+        is_mark(self.at().1)
+    }
+
+    /// Objects below the top.
+    pub(crate) fn len(self) -> usize {
+        let mut at = self;
+        let mut len = 0;
+        while let (below, word) = at.below()
+            && !is_mark(word)
+        {
+            len += 1;
+            at = Self(below);
+        }
+        len
+    }
+}
+
+/// Whether a word is a mark, not an object.
+#[inline(always)]
+pub(crate) fn is_mark(word: *mut u8) -> bool {
+    word.addr() & ODD != 0
+}
+
+/// A sheaf that is ours (C1), with what is in it.
+#[derive(Debug)]
+#[must_use = "dropping a sheaf leaks it and its objects"]
+pub(crate) struct Sheaf {
+    block: NonNull<Word>,
+    len: usize,
+}
+
+impl Sheaf {
+    /// Lays an empty sheaf for `class` over a block.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the block is ours, of `words(order)` words, aligned to
+    /// [`SHEAF_ALIGN`], and no object is in it.
+    pub(crate) unsafe fn format(block: NonNull<Word>, class: Class, order: u8) -> Self {
+        let sheaf = Self { block, len: 0 };
+        let capacity = capacity(class, order);
+        if order == 0 {
+            // The end mark may have been elsewhere: a stale one would read as
+            // "full".
+            (1..words(0)).for_each(|at| sheaf.word(at).store(null_mut(), Relaxed));
+        }
+        let mark = usize::from(order) << ORDER_SHIFT | ODD;
+        sheaf.word(0).store(without_provenance_mut(mark), Relaxed);
+        sheaf.word(capacity + 1).store(without_provenance_mut(mark), Relaxed);
+        sheaf
+    }
+
+    /// The sheaf of a top that is ours now.
+    ///
+    /// # Safety
+    ///
+    /// Caller: took the top out of its place (C1); it is not the sentinel.
+    pub(crate) unsafe fn from_top(top: Top) -> Self {
+        let len = top.len();
+        // SAFETY: the begin mark lies below the objects.
+        Self { block: unsafe { top.0.sub(len + 1) }, len }
+    }
+
+    /// The top, which now owns the sheaf.
+    pub(crate) fn into_top(self) -> Top {
+        // SAFETY: `len` is at most the capacity.
+        Top(unsafe { self.block.add(1 + self.len) })
+    }
+
+    fn word(&self, at: usize) -> &Word {
+        // SAFETY: C1 and C2; callers stay inside the block.
+        unsafe { self.block.add(at).as_ref() }
+    }
+
+    fn mark(&self) -> *mut u8 {
+        self.word(0).load(Relaxed)
+    }
+
+    /// The block's order.
+    pub(crate) fn order(&self) -> u8 {
+        (self.mark().addr() >> ORDER_SHIFT & ORDER_MASK) as u8
+    }
+
+    /// The block, to be formatted again; the objects must be gone.
+    pub(crate) fn into_block(self) -> NonNull<Word> {
+        debug_assert!(self.len == 0, "objects would leak");
+        self.block
+    }
+
+    /// Objects held.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The objects, the next to be popped last.
+    pub(crate) fn objects(&self) -> &[Word] {
+        // SAFETY: words 1 to `len` are objects; C1.
+        unsafe { core::slice::from_raw_parts(self.block.add(1).as_ptr(), self.len) }
+    }
+
+    /// Lets `fill` store objects from the end of all slots downwards, as many
+    /// as it says it did, and makes them the sheaf's. The sheaf is empty
+    /// before.
+    pub(crate) fn fill(&mut self, class: Class, fill: impl FnOnce(&[Word]) -> usize) -> usize {
+        let capacity = capacity(class, self.order());
+        // SAFETY: words 1 to `capacity` are the slots; C1.
+        let slots = unsafe { core::slice::from_raw_parts(self.block.add(1).as_ptr(), capacity) };
+        let filled = fill(slots);
+        let skip = capacity - filled;
+        if skip > 0 {
+            for at in 0..filled {
+                slots[at].store(slots[at + skip].load(Relaxed), Relaxed);
+            }
+        }
+        self.len = filled;
+        filled
+    }
+
+    /// Takes the object on top.
+    pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
+        self.len = self.len.checked_sub(1)?;
+        NonNull::new(self.word(self.len + 1).load(Relaxed))
+    }
+
+    /// Puts an object on top; there is room.
+    pub(crate) fn push(&mut self, object: NonNull<u8>) {
+        self.word(self.len + 1).store(object.as_ptr(), Relaxed);
+        self.len += 1;
+    }
+
+    /// Forgets the objects, which somebody else has now.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+/// A list of sheaves that are empty or full, linked through the begin marks.
+#[derive(Debug)]
+pub(crate) struct SheafList {
+    head: *mut u8,
+    count: u32,
+}
+
+// SAFETY: the list owns its sheaves (C1); whoever has the list may use them.
+unsafe impl Send for SheafList {}
+
+impl SheafList {
+    pub(crate) const fn new() -> Self {
+        Self { head: null_mut(), count: 0 }
+    }
+
+    /// Sheaves in the list.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Adds a sheaf.
+    pub(crate) fn push(&mut self, sheaf: Sheaf) {
+        let tag = sheaf.mark().addr() & (SHEAF_ALIGN - 1);
+        let mark = self.head.map_addr(|next| next | tag);
+        sheaf.word(0).store(mark, Relaxed);
+        self.head = sheaf.block.as_ptr().cast();
+        self.count += 1;
+    }
+
+    /// Takes the newest sheaf; `len` objects are in it.
+    pub(crate) fn pop(&mut self, len: impl FnOnce(u8) -> usize) -> Option<Sheaf> {
+        let block = NonNull::new(self.head)?.cast::<Word>();
+        let mut sheaf = Sheaf { block, len: 0 };
+        let mark = sheaf.mark();
+        self.head = mark.map_addr(|next| next & !(SHEAF_ALIGN - 1));
+        self.count -= 1;
+        let tag = without_provenance_mut(mark.addr() & (SHEAF_ALIGN - 1));
+        sheaf.word(0).store(tag, Relaxed);
+        sheaf.len = len(sheaf.order());
+        Some(sheaf)
+    }
+}
+
+#[cfg(test)]
+#[path = "sheaf_tests.rs"]
+mod tests;

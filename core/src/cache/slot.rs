@@ -1,0 +1,172 @@
+//! A CPU's cache: what its fast paths use, and the stash behind it.
+//!
+//! The stash holds full sheaves per class, within a budget of bytes over all
+//! classes, and empty ones. Without it, bursts that free many objects on one
+//! CPU and allocate them on another spend twice the time at the depot.
+//!
+//! Locks: `stash`, a leaf: nothing is called while it is held. Paths only try
+//! it: who finds it taken (after a migration) goes to the depot instead.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+
+use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
+use super::tops::Tops;
+use crate::base::class::{CLASSES, Class};
+use crate::base::env::Environment;
+use crate::base::sync::Lock;
+
+/// Empty sheaves kept by a slot, over all orders.
+const EMPTIES_MAX: u32 = 64;
+
+/// The cache of one CPU or thread.
+#[repr(C, align(64))]
+pub struct Slot<E: Environment> {
+    /// First, so that a pointer to the slot is one to its tops.
+    tops: Tops,
+    pub(crate) stash: Lock<Stash, E>,
+    /// The next slot in the list of all, written once.
+    pub(crate) next: Option<NonNull<Slot<E>>>,
+    /// The next slot in the list of unused ones, under the registry's lock.
+    pub(crate) next_unused: AtomicPtr<Slot<E>>,
+    /// Whether a CPU or thread has the slot.
+    pub(crate) in_use: AtomicBool,
+    /// The drain the slot has last taken part in.
+    pub(crate) epoch: AtomicU32,
+}
+
+impl<E: Environment> core::fmt::Debug for Slot<E> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
+impl<E: Environment> Slot<E> {
+    pub(crate) fn new(next: Option<NonNull<Self>>) -> Self {
+        Self {
+            tops: Tops::new(),
+            stash: Lock::new(Stash::new()),
+            next,
+            next_unused: AtomicPtr::new(core::ptr::null_mut()),
+            in_use: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
+        }
+    }
+
+    /// What fast paths act on.
+    #[inline(always)]
+    pub fn tops(&self) -> &Tops {
+        &self.tops
+    }
+}
+
+/// Sheaves that a CPU keeps besides those in use.
+pub(crate) struct Stash {
+    full: [SheafList; CLASSES],
+    empty: [SheafList; ORDERS],
+    empties: u32,
+    /// Order of the next sheaf of a class: small until the class proves hot.
+    order: [u8; CLASSES],
+    bytes: usize,
+    victim: u8,
+}
+
+impl Stash {
+    const fn new() -> Self {
+        Self {
+            full: [const { SheafList::new() }; CLASSES],
+            empty: [const { SheafList::new() }; ORDERS],
+            empties: 0,
+            order: [0; CLASSES],
+            bytes: 0,
+            victim: 0,
+        }
+    }
+
+    /// Takes the newest full sheaf of a class.
+    pub(crate) fn take_full(&mut self, class: Class) -> Option<Sheaf> {
+        let sheaf = self.full[class.index()].pop(|order| capacity(class, order))?;
+        self.bytes -= sheaf.len() * class.size();
+        Some(sheaf)
+    }
+
+    /// Stashes a full sheaf. Beyond `budget` bytes another one is given up
+    /// for it, of another class in turn or, when there is none, itself.
+    pub(crate) fn put_full(
+        &mut self,
+        class: Class,
+        sheaf: Sheaf,
+        budget: usize,
+    ) -> Option<(Class, Sheaf)> {
+        let bytes = sheaf.len() * class.size();
+        let victim = if self.bytes + bytes > budget {
+            let Some(victim) = self.next_victim(class) else { return Some((class, sheaf)) };
+            self.take_full(victim).map(|evicted| (victim, evicted))
+        } else {
+            None
+        };
+        self.bytes += bytes;
+        self.full[class.index()].push(sheaf);
+        victim
+    }
+
+    fn next_victim(&mut self, not: Class) -> Option<Class> {
+        for _ in 1..CLASSES {
+            self.victim = self.victim % (CLASSES as u8 - 1) + 1;
+            let class = Class::from_index(self.victim);
+            if class != not && self.full[class.index()].count() > 0 {
+                return Some(class);
+            }
+        }
+        None
+    }
+
+    /// Takes an empty sheaf of the class's present order, formatted for it.
+    pub(crate) fn take_empty(&mut self, class: Class) -> Option<Sheaf> {
+        let order = self.order(class);
+        let sheaf = self.empty[usize::from(order)].pop(|_| 0)?;
+        self.empties -= 1;
+        // SAFETY: the sheaf was in our list (C1) and is empty.
+        Some(unsafe { Sheaf::format(sheaf.into_block(), class, order) })
+    }
+
+    /// Keeps an empty sheaf, or gives it back when there are enough.
+    pub(crate) fn put_empty(&mut self, sheaf: Sheaf) -> Option<Sheaf> {
+        if self.empties >= EMPTIES_MAX {
+            return Some(sheaf);
+        }
+        self.empties += 1;
+        self.empty[usize::from(sheaf.order())].push(sheaf);
+        None
+    }
+
+    /// Takes any empty sheaf, to drain the slot.
+    pub(crate) fn take_any_empty(&mut self) -> Option<Sheaf> {
+        let sheaf = self.empty.iter_mut().find_map(|list| list.pop(|_| 0))?;
+        self.empties -= 1;
+        Some(sheaf)
+    }
+
+    /// Order of the next sheaf of a class.
+    pub(crate) fn order(&self, class: Class) -> u8 {
+        self.order[class.index()]
+    }
+
+    /// Makes the next sheaf of a class twice as large, if the class allows.
+    pub(crate) fn grow_order(&mut self, class: Class) {
+        let order = &mut self.order[class.index()];
+        *order = (*order + 1).min(max_order(class));
+    }
+
+    /// Starts small again.
+    pub(crate) fn reset_orders(&mut self) {
+        self.order = [0; CLASSES];
+    }
+
+    /// Bytes of objects in stashed sheaves.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+const _: () = assert!(core::mem::align_of::<Word>() <= 64);

@@ -1,0 +1,109 @@
+//! What a fast path sees of a CPU: one word a class.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use super::sheaf::{Top, Word, is_mark};
+use crate::base::class::{CLASSES, Class};
+
+/// The tops of a CPU's sheaves, by class. That of [`Class::LARGE`] is always
+/// the sentinel.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Tops([AtomicPtr<Word>; CLASSES]);
+
+/// The tops of a CPU that has no cache: every pop and push misses. A front
+/// end may point a CPU here to stop it. Never written.
+pub static STOPPED: Tops = Tops::new();
+
+impl Default for Tops {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tops {
+    /// All sentinels.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([const { AtomicPtr::new(Top::sentinel().0.as_ptr()) }; CLASSES])
+    }
+
+    /// The top of a class.
+    #[inline(always)]
+    pub fn get(&self, class: Class) -> Top {
+        // SAFETY: the index of a class is below `CLASSES`.
+        let top = unsafe { self.0.get_unchecked(class.index()) };
+        // SAFETY: tops are never null.
+        Top(unsafe { NonNull::new_unchecked(top.load(Relaxed)) })
+    }
+
+    #[inline(always)]
+    fn set(&self, class: Class, top: Top) {
+        // SAFETY: the index of a class is below `CLASSES`.
+        unsafe { self.0.get_unchecked(class.index()) }.store(top.0.as_ptr(), Relaxed);
+    }
+
+    /// Pops an object; null on a miss.
+    ///
+    /// # Safety
+    ///
+    /// Caller: nobody else pops from, pushes to or swaps these tops before
+    /// the call returns (a thread's own, a guard, a restartable sequence).
+    #[inline(always)]
+    pub unsafe fn pop(&self, class: Class) -> *mut u8 {
+        let (word, object) = self.get(class).below();
+        if is_mark(object) {
+            return core::ptr::null_mut();
+        }
+        self.set(class, Top(word));
+        object
+    }
+
+    /// Pushes an object; `false` on a miss.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`pop`](Self::pop), and the object is a live one of the
+    /// class, which the sheaf owns from now on; or the class is
+    /// [`Class::LARGE`], which always misses.
+    #[inline(always)]
+    pub unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
+        let (word, there) = self.get(class).at();
+        if is_mark(there) {
+            return false;
+        }
+        // SAFETY: C1, the sheaf is the tops', and the word at the top is free.
+        unsafe {
+            word.as_ref().store(object, Relaxed);
+            self.set(class, Top(word.add(1)));
+        }
+        true
+    }
+
+    /// Puts `new` where `expected` is; `false` when something else is there.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`pop`](Self::pop); owns the sheaf of `new`, and on
+    /// success that of `expected` instead.
+    #[inline]
+    pub unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
+        let same = self.get(class) == expected;
+        if same {
+            self.set(class, new);
+        }
+        same
+    }
+
+    /// Takes a class's top out, leaving the sentinel.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`pop`](Self::pop); owns the sheaf of the top returned.
+    pub(crate) unsafe fn take(&self, class: Class) -> Top {
+        let top = self.get(class);
+        self.set(class, Top::sentinel());
+        top
+    }
+}

@@ -1,0 +1,111 @@
+//! Allocation.
+
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+
+use super::Heap;
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::base::units::{PAGE_SHIFT, PageCount};
+use crate::cache::FrontEnd;
+use crate::region::Run;
+
+/// What a new block must contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Any,
+    Zero,
+}
+
+impl<C: Config> Heap<C> {
+    /// Allocates `layout`. Null when memory is short or the layout cannot be
+    /// had (an alignment above the address space's, a size above 4 TiB). Size
+    /// 0 gives a block of its own.
+    #[inline]
+    pub fn alloc(&self, layout: Layout) -> *mut u8 {
+        let class = Class::of(layout.size(), layout.align());
+        let hit = self.front.pop(class);
+        if hit.is_null() { self.alloc_slow(class, layout, Fill::Any) } else { hit }
+    }
+
+    /// Allocates `layout`, all zero. As [`alloc`](Self::alloc) otherwise;
+    /// large blocks of fresh memory are known to be zero and not written.
+    #[inline]
+    pub fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let class = Class::of(layout.size(), layout.align());
+        let hit = self.front.pop(class);
+        if hit.is_null() {
+            return self.alloc_slow(class, layout, Fill::Zero);
+        }
+        // SAFETY: a block of the class, at least the layout's size.
+        unsafe { hit.write_bytes(0, layout.size()) };
+        hit
+    }
+
+    /// An object of `class` from the cache; null on a miss. For doors that
+    /// know the class beforehand.
+    #[inline(always)]
+    pub fn pop_cached(&self, class: Class) -> *mut u8 {
+        self.front.pop(class)
+    }
+
+    /// Allocates an object of a class known beforehand, for C's `malloc`:
+    /// `size` decides when the class is [`Class::LARGE`], aligned to pages.
+    #[inline]
+    pub fn alloc_class(&self, class: Class, size: usize) -> *mut u8 {
+        self.alloc_class_with(class, size, Fill::Any)
+    }
+
+    /// [`alloc_class`](Self::alloc_class), with `size` zero bytes.
+    #[inline]
+    pub fn alloc_class_zeroed(&self, class: Class, size: usize) -> *mut u8 {
+        self.alloc_class_with(class, size, Fill::Zero)
+    }
+
+    fn alloc_class_with(&self, class: Class, size: usize, fill: Fill) -> *mut u8 {
+        match Layout::from_size_align(size, 1) {
+            Ok(layout) => self.alloc_slow(class, layout, fill),
+            Err(_) => null_mut(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
+        let attempt = || match class {
+            Class::LARGE => self.alloc_run(layout, fill),
+            class => {
+                let object = self.cache.refill(self.lower(), class)?;
+                if fill == Fill::Zero {
+                    // SAFETY: an object of the class, ours.
+                    unsafe { object.write_bytes(0, layout.size()) };
+                }
+                Some(object)
+            }
+        };
+        self.tick();
+        attempt()
+            .or_else(|| {
+                // Out of memory: give back all there is, and try once more.
+                self.reclaim();
+                attempt()
+            })
+            .map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    /// A run of pages for a large block.
+    fn alloc_run(&self, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
+        let run = self.take_run(layout)?;
+        if fill == Fill::Zero && !run.zero {
+            // SAFETY: the run is ours.
+            unsafe { run.start.write_bytes(0, layout.size()) };
+        }
+        Some(run.start)
+    }
+
+    pub(super) fn take_run(&self, layout: Layout) -> Option<Run> {
+        let pages = PageCount::covering(layout.size().max(1))?;
+        let align = u32::try_from((layout.align() >> PAGE_SHIFT).max(1)).ok()?;
+        self.regions.take(&self.provider, pages, align, Class::LARGE).ok()
+    }
+}

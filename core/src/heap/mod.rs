@@ -1,0 +1,142 @@
+//! Layer 5, heap. Uses: cache, slab, region, provider.
+//!
+//! A [`Heap`] routes requests by size: small objects to the cache, the rest
+//! to runs of pages. It is `const`-constructible, so a heap is a plain
+//! `static`; the first use sets it up.
+//!
+//! ```text
+//! alloc  class ─ front end pop ─ hit ─▶ pointer
+//!                 └ miss ─ cache.refill ─ depot ─ slabs ─ regions ─ provider
+//!        large ─ regions.take (run of pages)
+//! free   class (of the layout, or of the page) ─ front end push ─ hit ─▶ done
+//!                 └ miss ─ cache.overflow ─ depot ─ slabs ─ regions ─ provider
+//!        large ─ regions.give (coalesce)
+//! ```
+//!
+//! - [`alloc`]: allocation, zeroed and aligned;
+//! - [`free`]: sized and unsized;
+//! - [`realloc`]: in place, by remapping, or by copy outside any lock;
+//! - [`upkeep`]: ticks, out-of-memory reclaim, fork, threads' ends.
+
+mod alloc;
+mod free;
+mod realloc;
+mod upkeep;
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::cache::Cache;
+use crate::cache::paths::Lower;
+use crate::observe::stats::{ClassStats, Stats};
+use crate::region::Regions;
+use crate::slab::Slabs;
+
+/// A heap: the five layers over one provider, one front end, one environment.
+///
+/// All methods take `&self` and may be called from any thread.
+pub struct Heap<C: Config> {
+    pub(crate) front: C::Front,
+    pub(crate) regions: Regions<C>,
+    pub(crate) slabs: Slabs<C>,
+    pub(crate) cache: Cache<C>,
+    pub(crate) provider: C::Pages,
+}
+
+impl<C: Config> core::fmt::Debug for Heap<C> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Heap").finish_non_exhaustive()
+    }
+}
+
+// SAFETY: provider and front end are `Sync`; the layers guard what they share
+// with locks and atomics (see their modules).
+unsafe impl<C: Config> Sync for Heap<C> {}
+
+impl<C: Config> Heap<C> {
+    /// An empty heap. It takes memory from `provider` at the first use.
+    #[must_use]
+    pub const fn new(provider: C::Pages, front: C::Front) -> Self {
+        Self { front, regions: Regions::new(), slabs: Slabs::new(), cache: Cache::new(), provider }
+    }
+
+    /// Where the heap's memory comes from.
+    pub fn provider(&self) -> &C::Pages {
+        &self.provider
+    }
+
+    /// How CPUs find their caches.
+    pub fn front_end(&self) -> &C::Front {
+        &self.front
+    }
+
+    #[inline]
+    pub(crate) fn lower(&self) -> Lower<'_, C> {
+        Lower {
+            front: &self.front,
+            provider: &self.provider,
+            regions: &self.regions,
+            slabs: &self.slabs,
+        }
+    }
+
+    /// Bytes usable at a live block: at least what was asked for. `None` when
+    /// no block of this heap can start at `pointer`.
+    #[must_use]
+    pub fn usable_size(&self, pointer: NonNull<u8>) -> Option<usize> {
+        let located = self.regions.locate(pointer.as_ptr())?;
+        match located.class() {
+            Class::LARGE => {
+                let aligned = pointer.addr().get().is_multiple_of(crate::base::units::PAGE_SIZE);
+                located.run().filter(|_| aligned).map(|pages| pages.bytes())
+            }
+            class => Some(class.size()),
+        }
+    }
+
+    /// The usable size a block of `layout` would have.
+    #[must_use]
+    pub fn good_size(layout: Layout) -> usize {
+        match Class::of(layout.size(), layout.align()) {
+            Class::LARGE => layout.size().max(1).next_multiple_of(crate::base::units::PAGE_SIZE),
+            class => class.size(),
+        }
+    }
+
+    /// Counts of the whole heap. Walks all slots; other threads' caches are
+    /// read while they change, so the figures are exact only when they rest.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let regions = self.regions.stats();
+        let (slots, own_bytes) = self.cache.own_use();
+        let mut stats = Stats {
+            regions: regions.regions,
+            reserved: regions.reserved,
+            committed: regions.committed,
+            slots,
+            own_bytes,
+            ..Stats::default()
+        };
+        let mut slab_run_bytes = 0;
+        for class in Class::all() {
+            let slabs = self.class_stats(class);
+            stats.slabs += slabs.slabs;
+            stats.slab_bytes += slabs.capacity * class.size();
+            stats.slab_free_bytes += slabs.free * class.size();
+            slab_run_bytes += slabs.slabs * class.info().slab_pages as usize;
+        }
+        slab_run_bytes *= crate::base::units::PAGE_SIZE;
+        stats.cached_bytes = self.cache.cached_bytes();
+        stats.large_bytes = regions.used.saturating_sub(slab_run_bytes + own_bytes);
+        stats
+    }
+
+    /// Counts of one class.
+    #[must_use]
+    pub fn class_stats(&self, class: Class) -> ClassStats {
+        let slabs = self.slabs.stats(class);
+        ClassStats { slabs: slabs.slabs, capacity: slabs.capacity, free: slabs.free }
+    }
+}

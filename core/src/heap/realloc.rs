@@ -1,0 +1,156 @@
+//! Reallocation: in place where possible, by moving pages where that is
+//! cheaper than copying, by a copy outside any lock otherwise.
+
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+
+use super::Heap;
+use crate::base::class::{Class, MAX_SMALL};
+use crate::base::config::Config;
+use crate::base::fault::FaultKind;
+use crate::base::units::{PAGE_SIZE, PageCount};
+use crate::provider::{Capabilities, PageProvider};
+use crate::region::set::Contents;
+
+/// Blocks of at least this many pages are moved by the provider rather than
+/// copied: below, two system calls cost more than the copy.
+const REMAP_PAGES: u32 = 256;
+
+/// A run that would lose less than a quarter, and no more than this, is left
+/// as it is: it is likely to grow again.
+const SHRINK_SLACK_PAGES: u32 = 256;
+
+impl<C: Config> Heap<C> {
+    /// Makes a block `new_size` bytes large, keeping its contents up to the
+    /// smaller of both sizes and its alignment. Null when memory is short;
+    /// the block is then as it was.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`dealloc`](Self::dealloc); on success the old pointer
+    /// is gone.
+    pub unsafe fn realloc(&self, pointer: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
+        let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
+        let (old_class, new_class) =
+            (Class::of(layout.size(), layout.align()), Class::of(new_size, layout.align()));
+        if old_class.is_small() {
+            if new_class == old_class {
+                return pointer.as_ptr();
+            }
+            // SAFETY: by the contract.
+            return unsafe {
+                self.move_block(pointer, layout.size(), new, |heap| heap.dealloc(pointer, layout))
+            };
+        }
+        // SAFETY: by the contract; a run.
+        unsafe { self.realloc_run(pointer, new, new_class) }
+    }
+
+    /// The same without the old layout; the block is then aligned as C's
+    /// `realloc` promises: to 16 bytes.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`free`](Self::free); on success the old pointer is
+    /// gone.
+    pub unsafe fn realloc_unsized(&self, pointer: NonNull<u8>, new_size: usize) -> *mut u8 {
+        let Some(located) = self.regions.locate(pointer.as_ptr()) else {
+            self.fault(FaultKind::InvalidPointer, pointer)
+        };
+        let new_class = Class::for_malloc(new_size);
+        let align = if new_size > 8 { 16 } else { 8 };
+        let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
+        match located.class() {
+            // SAFETY: by the contract; a run.
+            Class::LARGE => unsafe { self.realloc_run(pointer, new, new_class) },
+            class => {
+                let size = class.size();
+                // Shrinking to no less than half is not worth a copy.
+                if new_size <= size && (new_size >= size / 2 || size <= 32) {
+                    return pointer.as_ptr();
+                }
+                // SAFETY: by the contract.
+                unsafe { self.move_block(pointer, size, new, |heap| heap.free(pointer)) }
+            }
+        }
+    }
+
+    /// Reallocates a run of pages to `new`.
+    unsafe fn realloc_run(&self, pointer: NonNull<u8>, new: Layout, new_class: Class) -> *mut u8 {
+        let run = self.regions.locate(pointer.as_ptr()).and_then(|located| located.run());
+        let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
+        let Some(old_pages) = run.filter(|_| aligned) else {
+            self.fault(FaultKind::InvalidPointer, pointer)
+        };
+        let keep = |heap: &Self| {
+            // SAFETY: by the caller's contract.
+            unsafe { heap.free(pointer) };
+        };
+        if new_class.is_small() && new.size() <= MAX_SMALL {
+            // SAFETY: by the caller's contract.
+            return unsafe { self.move_block(pointer, old_pages.bytes(), new, keep) };
+        }
+        let Some(pages) = PageCount::covering(new.size().max(1)) else { return null_mut() };
+        let (old, wanted) = (old_pages.get(), pages.get());
+        let slack = old.saturating_sub(wanted);
+        let stays =
+            wanted == old || (wanted < old && slack <= old / 4 && slack < SHRINK_SLACK_PAGES);
+        if stays || self.regions.resize(&self.provider, pointer, pages) {
+            return pointer.as_ptr();
+        }
+        if let Some(moved) = self.remap_run(pointer, old_pages, new) {
+            return moved.as_ptr();
+        }
+        // SAFETY: by the caller's contract.
+        unsafe { self.move_block(pointer, old_pages.bytes(), new, keep) }
+    }
+
+    /// Moves a run's pages to a larger run without copying.
+    fn remap_run(&self, pointer: NonNull<u8>, old: PageCount, new: Layout) -> Option<NonNull<u8>> {
+        let machine_page = self.provider.page_size();
+        let movable = self.provider.capabilities().contains(Capabilities::REMAP)
+            && old.get() >= REMAP_PAGES
+            && pointer.addr().get().is_multiple_of(machine_page)
+            && old.bytes().is_multiple_of(machine_page);
+        if !movable {
+            return None;
+        }
+        let align = new.align().max(machine_page);
+        let run = self.take_run(Layout::from_size_align(new.size(), align).ok()?)?;
+        // SAFETY: both runs are ours, committed and of at least `old` bytes;
+        // different runs do not overlap.
+        if unsafe { self.provider.remap(pointer, run.start, old.bytes()) }.is_ok() {
+            // The old pages have nothing behind them any more.
+            self.give_or_fault(pointer, Contents::Zero);
+            return Some(run.start);
+        }
+        let contents = if run.zero { Contents::Zero } else { Contents::Dirty };
+        self.give_or_fault(run.start, contents);
+        None
+    }
+
+    fn give_or_fault(&self, start: NonNull<u8>, contents: Contents) {
+        if self.regions.give(start, contents).is_err() {
+            self.fault(FaultKind::Corrupted, start);
+        }
+    }
+
+    /// Allocates `new`, copies what fits of `old_size` bytes, and lets `free`
+    /// dispose of the old block. Null, and the old block as it was, when
+    /// memory is short.
+    unsafe fn move_block(
+        &self,
+        pointer: NonNull<u8>,
+        old_size: usize,
+        new: Layout,
+        free: impl FnOnce(&Self),
+    ) -> *mut u8 {
+        let block = self.alloc(new);
+        if !block.is_null() {
+            // SAFETY: both blocks are live, different, and large enough.
+            unsafe { pointer.as_ptr().copy_to_nonoverlapping(block, old_size.min(new.size())) };
+            free(self);
+        }
+        block
+    }
+}

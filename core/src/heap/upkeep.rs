@@ -1,0 +1,84 @@
+//! What keeps a heap in shape: ticks, reclaim, the ends of threads, fork.
+
+use super::Heap;
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::cache::slot::Slot;
+use crate::region::purge::Urgency;
+
+/// Milliseconds between two looks at what is idle.
+const TICK_MS: u32 = 50;
+
+impl<C: Config> Heap<C> {
+    /// Now and then, on slow paths: gives back what has been idle. There is
+    /// no thread for it; a heap nobody uses keeps what it has.
+    #[inline]
+    pub(super) fn tick(&self) {
+        let now = C::Env::now_ms();
+        if self.regions.tick_is_due(now, TICK_MS) {
+            self.tick_now(now);
+        }
+    }
+
+    #[cold]
+    fn tick_now(&self, now: u32) {
+        self.cache.trim_depot(self.lower());
+        self.regions.give_back(&self.provider, now, Urgency::Idle);
+    }
+
+    /// Gives back all memory that is free: drains every cache it can reach
+    /// (others follow at their next miss), returns empty slabs, purges free
+    /// runs, releases empty regions. Returns the bytes given to the provider.
+    pub fn reclaim(&self) -> usize {
+        self.cache.drain_all(self.lower());
+        self.slabs.return_empty(&self.regions);
+        self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
+    }
+
+    /// Takes back the slot of a thread that ends, or of a CPU that is gone,
+    /// with all that is cached in it.
+    ///
+    /// # Safety
+    ///
+    /// Caller (a front end): the slot was attached, and the front end no
+    /// longer leads anybody to it.
+    pub unsafe fn detach(&self, slot: &'static Slot<C::Env>) {
+        // SAFETY: by the contract.
+        unsafe { self.cache.detach(self.lower(), slot) };
+    }
+
+    /// Before `fork`: closes every lock, so that the child finds all records
+    /// whole. Lock order: slabs, depot, pool, registry, stashes, growth, set.
+    pub fn before_fork(&self) {
+        self.slabs.hold();
+        self.cache.hold();
+        self.regions.hold();
+    }
+
+    /// After `fork`, in the parent and in the child: opens the locks again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: this thread, or the one it is the copy of, called
+    /// [`before_fork`](Self::before_fork), and nothing else since.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: by the contract.
+        unsafe {
+            self.regions.unhold();
+            self.cache.unhold();
+            self.slabs.unhold();
+        }
+    }
+
+    /// After [`after_fork`](Self::after_fork) in the child: takes back the
+    /// slots of the threads that the child does not have.
+    ///
+    /// # Safety
+    ///
+    /// Caller: is the only thread, and the front end is one of threads, not
+    /// of CPUs.
+    pub unsafe fn adopt_orphans(&self) {
+        // SAFETY: by the contract.
+        unsafe { self.cache.detach_others(self.lower()) };
+    }
+}

@@ -1,0 +1,3 @@
+//! Beside the layers: looking at a heap.
+
+pub mod stats;

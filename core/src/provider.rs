@@ -1,0 +1,182 @@
+//! Layer 1, provider. Uses: nothing. Where memory comes from.
+//!
+//! A provider hands out contiguous *reservations* and changes the state of
+//! pages inside them. It never sees the heap and is never called for a range
+//! that somebody else could be using.
+//!
+//! ```text
+//!            reserve              commit
+//!  (nothing) ───────▶ reserved ───────────▶ committed ◀──▶ purged
+//!      ▲                 │                      │   (contents given up)
+//!      └─────────────────┴──────── release ─────┘
+//! ```
+
+use core::ptr::NonNull;
+
+bitflags::bitflags! {
+    /// What a provider can do beyond handing out memory. Absent means that
+    /// the matching call is never made.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Capabilities: u32 {
+        /// Memory is all zero when first committed.
+        const FRESH_IS_ZERO = 1 << 0;
+        /// Memory is all zero after [`PageProvider::purge`].
+        const PURGE_ZEROES = 1 << 1;
+        /// A reservation must be committed before use; without this flag it
+        /// is committed from the start.
+        const COMMIT = 1 << 2;
+        /// [`PageProvider::purge`] gives memory back.
+        const PURGE = 1 << 3;
+        /// [`PageProvider::release`] takes whole reservations back.
+        const RELEASE = 1 << 4;
+        /// [`PageProvider::remap`] can move pages.
+        const REMAP = 1 << 5;
+        /// [`PageProvider::advise_huge`] has an effect.
+        const HUGE = 1 << 6;
+    }
+}
+
+/// The provider refused. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProviderError;
+
+impl core::fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the page provider refused")
+    }
+}
+
+impl core::error::Error for ProviderError {}
+
+/// A contiguous piece of address space that a provider handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "dropping a reservation leaks it"]
+pub struct Reservation {
+    /// First byte. Its provenance covers the whole piece.
+    pub start: NonNull<u8>,
+    /// Length in bytes.
+    pub bytes: usize,
+}
+
+/// A NUMA node; 0 where there is only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node(pub u16);
+
+/// A source of pages: an operating system, a kernel's frame allocator, an
+/// array.
+///
+/// # Safety
+///
+/// Implementor:
+/// - `reserve` returns memory that is in nobody else's use until it is given
+///   to `release`, readable and writable once committed, `start` and `bytes`
+///   multiples of [`page_size`](Self::page_size), and not wrapping around the
+///   address space (a piece that ends at its very top is allowed);
+/// - the flags of [`capabilities`](Self::capabilities) are true and constant;
+/// - no function allocates from, or frees to, the heap it serves, and none
+///   unwinds;
+/// - a call that returns an error has changed nothing.
+///
+/// Caller (the heap):
+/// - ranges lie inside one reservation and are multiples of `page_size`;
+/// - `purge`, `remap` and `release` are called for ranges whose contents
+///   nobody needs (for `remap`: needs any more at the old place) and which
+///   nobody accesses meanwhile;
+/// - `release` gets exactly what `reserve` returned, once.
+///
+/// The suite [`conformance::page_provider`](crate::check::conformance::page_provider)
+/// tests the implementor's duties.
+pub unsafe trait PageProvider: Sync {
+    /// The machine's page in bytes: a power of two, at least 4 KiB, constant.
+    fn page_size(&self) -> usize;
+
+    /// What the provider can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Bytes that the heap should ask for next, when it needs at least
+    /// `needed` and has `held` from this provider: how fast to grow. Larger
+    /// is better for look-ups and costs address space only, where
+    /// [`Capabilities::COMMIT`] is set. When refused, the heap tries halves
+    /// down to `needed`.
+    fn suggest(&self, needed: usize, held: usize) -> usize;
+
+    /// Hands out at least `bytes` (a multiple of the page size, not 0).
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when there is no such piece.
+    fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError>;
+
+    /// Makes `bytes` from `start` readable and writable. Committing twice is
+    /// allowed and keeps the contents.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when memory is short; nothing has changed.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range lies inside one reservation, page-aligned.
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError>;
+
+    /// Gives the memory of committed pages back while they stay committed:
+    /// contents become zero ([`Capabilities::PURGE_ZEROES`]) or undefined.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when nothing was given back; contents are unchanged.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range is committed, page-aligned, and its contents are
+    /// nobody's.
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError>;
+
+    /// Takes a whole reservation back.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when it stays as it was.
+    ///
+    /// # Safety
+    ///
+    /// Caller: `reservation` came from [`reserve`](Self::reserve), is given
+    /// back once, and nothing in it is used any more.
+    unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError>;
+
+    /// Moves the pages of one committed range to another, of which the old
+    /// contents are lost. The old range stays committed and becomes zero.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when nothing moved.
+    ///
+    /// # Safety
+    ///
+    /// Caller: both ranges are committed, page-aligned, do not overlap, and
+    /// nobody accesses either during the call.
+    unsafe fn remap(
+        &self,
+        from: NonNull<u8>,
+        to: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<(), ProviderError> {
+        let _ = (from, to, bytes);
+        Err(ProviderError)
+    }
+
+    /// Says that huge pages are welcome in a committed range. A hint.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range is committed and page-aligned.
+    unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let _ = (start, bytes);
+    }
+
+    /// The node that the memory at `address` is on.
+    fn node(&self, address: *const u8) -> Node {
+        let _ = address;
+        Node(0)
+    }
+}

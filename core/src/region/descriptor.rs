@@ -1,0 +1,165 @@
+//! The tables behind a region's pages.
+//!
+//! ```text
+//! reservation  ┌ Region ┬ classes: 1 B/page ┬ tags: 4 B/page ┬ descriptors: 64 B/page ┬ pages …
+//! ```
+//!
+//! - A *class byte* says which slab class a page belongs to; 0 otherwise. The
+//!   unsized free reads nothing else.
+//! - A *tag* holds length and state of a run, at its first and last page. All
+//!   other tags are 0, so a pointer into the middle of a run is recognised.
+//! - A *descriptor* is 64 bytes that belong to whoever owns the page: links
+//!   and stamp at the head of a free run; a slab's header and bitmap.
+//!
+//! Together 69 bytes a page, 1.7 %, touched only as pages are used.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+
+use super::runs::{Granules, Stamp};
+
+/// Bytes of descriptor for each page.
+pub(crate) const DESCRIPTOR_BYTES: usize = 64;
+
+/// Bytes of all tables for each page.
+pub(crate) const TABLE_BYTES: usize = 1 + size_of::<u32>() + DESCRIPTOR_BYTES;
+
+const FREE: u32 = 1;
+const USED_HEAD: u32 = 2;
+const USED_TAIL: u32 = 3;
+const STATE: u32 = 3;
+
+const DIRTY: u32 = 1;
+const RESIDENT: u32 = 2;
+
+/// Head of a free run, in its first page's descriptor.
+#[repr(C)]
+struct FreeRun {
+    next: u32,
+    previous: u32,
+    since: u32,
+    flags: u32,
+}
+
+static_assertions::const_assert!(size_of::<FreeRun>() <= DESCRIPTOR_BYTES);
+
+/// Where the tables are. Plain pointers: the region keeps them valid for the
+/// committed pages (invariant G1).
+#[derive(Clone, Copy)]
+pub(crate) struct Tables {
+    pub classes: NonNull<AtomicU8>,
+    pub tags: NonNull<AtomicU32>,
+    pub descriptors: NonNull<u8>,
+}
+
+impl Tables {
+    /// The class byte of a committed page.
+    #[inline]
+    pub(crate) fn class_byte(&self, page: u32) -> &AtomicU8 {
+        // SAFETY: G1, the table covers every committed page.
+        unsafe { self.classes.add(page as usize).as_ref() }
+    }
+
+    /// First byte of the descriptor of a committed page.
+    #[inline]
+    pub(crate) fn descriptor(&self, page: u32) -> NonNull<u8> {
+        // SAFETY: G1, the table covers every committed page.
+        unsafe { self.descriptors.add(page as usize * DESCRIPTOR_BYTES) }
+    }
+
+    /// Length of the used run that starts at `page`, if one does.
+    #[inline]
+    pub(crate) fn used_run_at(&self, page: u32) -> Option<u32> {
+        let tag = self.tag(page).load(Relaxed);
+        (tag & STATE == USED_HEAD).then_some(tag >> 2)
+    }
+
+    fn tag(&self, page: u32) -> &AtomicU32 {
+        // SAFETY: G1, the table covers every committed page.
+        unsafe { self.tags.add(page as usize).as_ref() }
+    }
+
+    fn free_run(&self, page: u32) -> NonNull<FreeRun> {
+        self.descriptor(page).cast()
+    }
+}
+
+/// The engine's view of a region's tables, under the lock of the region set.
+pub(crate) struct Pages {
+    pub tables: Tables,
+    /// The watermark: pages from here on were never part of a run.
+    pub top: u32,
+}
+
+// SAFETY: tags are written at both ends of a run and cleared by `unmark`, so
+// the two look-ups see the last marking; `FreeRun` fields are stored as given.
+unsafe impl Granules for Pages {
+    #[inline]
+    fn free_run_ending_at(&self, end: u32) -> Option<u32> {
+        let tag = self.tables.tag(end.checked_sub(1)?).load(Relaxed);
+        (tag & STATE == FREE).then(|| end - (tag >> 2))
+    }
+
+    #[inline]
+    fn free_run_at(&self, start: u32) -> Option<u32> {
+        if start >= self.top {
+            return None;
+        }
+        let tag = self.tables.tag(start).load(Relaxed);
+        (tag & STATE == FREE).then_some(tag >> 2)
+    }
+
+    #[inline]
+    fn unmark(&self, start: u32, len: u32) {
+        self.tables.tag(start).store(0, Relaxed);
+        self.tables.tag(start + len - 1).store(0, Relaxed);
+    }
+
+    #[inline]
+    fn mark_free(&self, start: u32, len: u32) {
+        self.tables.tag(start).store(len << 2 | FREE, Relaxed);
+        self.tables.tag(start + len - 1).store(len << 2 | FREE, Relaxed);
+    }
+
+    #[inline]
+    fn mark_used(&self, start: u32, len: u32) {
+        self.tables.tag(start + len - 1).store(len << 2 | USED_TAIL, Relaxed);
+        // Last: a run of one page has one tag, and it is a head.
+        self.tables.tag(start).store(len << 2 | USED_HEAD, Relaxed);
+    }
+
+    #[inline]
+    fn links(&self, start: u32) -> (u32, u32) {
+        // SAFETY: G1 and G2, the descriptor of a free run's head is the
+        // engine's, which runs under the set's lock.
+        let run = unsafe { self.tables.free_run(start).as_ref() };
+        (run.next, run.previous)
+    }
+
+    #[inline]
+    fn set_links(&self, start: u32, next: u32, previous: u32) {
+        // SAFETY: as in `links`; no reference to it is alive.
+        let run = unsafe { self.tables.free_run(start).as_mut() };
+        run.next = next;
+        run.previous = previous;
+    }
+
+    #[inline]
+    fn stamp(&self, start: u32) -> Stamp {
+        // SAFETY: as in `links`.
+        let run = unsafe { self.tables.free_run(start).as_ref() };
+        Stamp {
+            dirty: run.flags & DIRTY != 0,
+            resident: run.flags & RESIDENT != 0,
+            since: run.since,
+        }
+    }
+
+    #[inline]
+    fn set_stamp(&self, start: u32, stamp: Stamp) {
+        // SAFETY: as in `links`; no reference to it is alive.
+        let run = unsafe { self.tables.free_run(start).as_mut() };
+        run.since = stamp.since;
+        run.flags = if stamp.dirty { DIRTY } else { 0 } | if stamp.resident { RESIDENT } else { 0 };
+    }
+}

@@ -1,0 +1,25 @@
+//! Layer 2, regions. Uses: provider, base. Never: slab, cache, heap.
+//!
+//! A *region* is one contiguous piece of pages with its descriptors. *Runs*
+//! of pages are cut from regions for slabs and large objects, and coalesce
+//! with both neighbours the moment they are given back.
+//!
+//! - [`bins`]: which free run to look at: a two-level index of sizes;
+//! - [`runs`]: the coalescing engine, generic over its granule;
+//! - [`descriptor`]: the tables behind a region's pages;
+//! - [`region`]: one region: tables, engine, watermark, commit;
+//! - [`directory`]: address to region, without a lock;
+//! - [`set`]: all regions of a heap: growth, in-place resizing;
+//! - [`purge`]: giving memory back.
+
+pub(crate) mod bins;
+pub(crate) mod descriptor;
+pub(crate) mod directory;
+pub(crate) mod purge;
+#[allow(clippy::module_inception)]
+pub(crate) mod region;
+pub(crate) mod runs;
+pub(crate) mod set;
+
+pub(crate) use descriptor::DESCRIPTOR_BYTES;
+pub(crate) use set::{Regions, Run};

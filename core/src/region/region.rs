@@ -1,0 +1,383 @@
+//! One region: a reservation, its tables, its runs and its watermark.
+//!
+//! Invariants:
+//! - G1: tables and pages below `committed` are committed, and the tables
+//!   were zero when their pages were first committed;
+//! - G2: the descriptor of a page is accessed by the run engine while the
+//!   page heads a free run, by the run's owner while it is used;
+//! - G3: pages at and above `top` were never part of a run.
+
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+
+use super::descriptor::{DESCRIPTOR_BYTES, Pages, TABLE_BYTES, Tables};
+use super::runs::{Fit, Granules, Runs, Stamp, Taken};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down, align_up};
+use crate::provider::{Capabilities, PageProvider, Reservation};
+
+/// Pages committed at a time: little at first, 16 MiB once the region is
+/// large.
+const COMMIT_STEP: core::ops::RangeInclusive<u32> = 256..=4096;
+
+/// Page 0 starts at a multiple of this where the reservation is large, so
+/// that huge pages and slabs line up.
+const BASE_ALIGN: usize = 2 << 20;
+
+/// A region, at the head of its own reservation.
+pub(crate) struct Region {
+    /// What the provider gave.
+    pub reservation: Reservation,
+    /// Page 0.
+    pub base: NonNull<u8>,
+    /// Pages that fit.
+    pub pages: u32,
+    /// Descriptors.
+    pub tables: Tables,
+    state: UnsafeCell<State>,
+}
+
+/// What changes, under the lock of the region set.
+pub(crate) struct State {
+    runs: Runs,
+    view: Pages,
+    committed: u32,
+    /// When the last used run was given back.
+    pub empty_since: u32,
+}
+
+/// How far a region has grown, in bytes from page 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Committed.
+    pub committed: usize,
+    /// Ever part of a run.
+    pub top: usize,
+}
+
+struct Layout {
+    classes: usize,
+    tags: usize,
+    descriptors: usize,
+    base: usize,
+    pages: u32,
+}
+
+/// Places tables and pages in a reservation of `bytes` at address `start`.
+fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<Layout> {
+    let last = start.checked_add(bytes - 1)?;
+    let align = if bytes >= 8 * BASE_ALIGN { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
+    let header = align_up(size_of::<Region>(), DESCRIPTOR_BYTES)?;
+    // One page more than can fit at first, then as many as do.
+    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min((1 << 30) - 1);
+    loop {
+        let classes = start + header;
+        let tags = align_up(classes + pages, 4)?;
+        let descriptors = align_up(tags + pages * 4, DESCRIPTOR_BYTES)?;
+        let base = align_up(descriptors + pages * DESCRIPTOR_BYTES, align)?;
+        // `last` and not the end, which is 0 at the top of the address space.
+        let room = if base > last { 0 } else { align_down(last - base + 1, machine_page) };
+        if pages == 0 {
+            return None;
+        }
+        if pages <= room >> PAGE_SHIFT {
+            return Some(Layout { classes, tags, descriptors, base, pages: pages as u32 });
+        }
+        pages = pages.min(room >> PAGE_SHIFT).min(pages - 1);
+    }
+}
+
+impl Region {
+    /// Bytes to reserve for a region in which a run of `pages` aligned to
+    /// `align` pages surely fits. `None` when that overflows.
+    pub(crate) fn bytes_for(pages: u32, align: u32, machine_page: usize) -> Option<usize> {
+        let pages = (pages as usize).checked_add(align as usize)?.checked_add(1)?;
+        let bytes = pages.checked_mul(PAGE_SIZE + TABLE_BYTES)?;
+        let bytes = bytes.checked_add(size_of::<Self>() + 2 * machine_page + PAGE_SIZE)?;
+        let bytes =
+            if bytes >= 4 * BASE_ALIGN { bytes.checked_add(5 * BASE_ALIGN)? } else { bytes };
+        align_up(bytes, machine_page)
+    }
+
+    /// Makes a region of a reservation. `None`, with the reservation as it
+    /// was, when it is too small or its head cannot be committed.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the reservation is the provider's, fresh, and ours alone.
+    pub(crate) unsafe fn create<P: PageProvider>(
+        reservation: Reservation,
+        provider: &P,
+    ) -> Option<NonNull<Self>> {
+        let machine_page = provider.page_size();
+        let start = reservation.start.addr().get();
+        let place = layout(start, reservation.bytes, machine_page)?;
+        let at = |address: usize| {
+            // SAFETY: `layout` places everything inside the reservation.
+            unsafe { reservation.start.add(address - start) }
+        };
+        let capabilities = provider.capabilities();
+        let committed = if capabilities.contains(Capabilities::COMMIT) {
+            let head = align_up(size_of::<Self>(), machine_page)?;
+            // SAFETY: the head of the reservation, in machine pages.
+            unsafe { provider.commit(reservation.start, head) }.ok()?;
+            0
+        } else {
+            if !capabilities.contains(Capabilities::FRESH_IS_ZERO) {
+                // G1: the tables start as zero.
+                // SAFETY: all of the reservation is committed and ours.
+                unsafe { at(place.classes).write_bytes(0, place.descriptors - place.classes) };
+            }
+            place.pages
+        };
+        let tables = Tables {
+            classes: at(place.classes).cast(),
+            tags: at(place.tags).cast(),
+            descriptors: at(place.descriptors),
+        };
+        let region = reservation.start.cast::<Self>();
+        let state =
+            State { runs: Runs::new(), view: Pages { tables, top: 0 }, committed, empty_since: 0 };
+        // SAFETY: committed above, aligned as a machine page, ours alone.
+        unsafe {
+            region.write(Self {
+                reservation,
+                base: at(place.base),
+                pages: place.pages,
+                tables,
+                state: UnsafeCell::new(state),
+            });
+        }
+        Some(region)
+    }
+
+    /// What changes.
+    ///
+    /// # Safety
+    ///
+    /// Caller: holds the lock of the region set, and has no other reference.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn state(&self) -> &mut State {
+        // SAFETY: by the contract.
+        unsafe { &mut *self.state.get() }
+    }
+
+    /// First byte of a page.
+    #[inline]
+    pub(crate) fn page(&self, page: u32) -> NonNull<u8> {
+        // SAFETY: the caller's page is one of the region's.
+        unsafe { self.base.add((page as usize) << PAGE_SHIFT) }
+    }
+
+    /// Absolute number of page 0, by which runs are aligned.
+    pub(crate) fn phase(&self) -> usize {
+        self.base.addr().get() >> PAGE_SHIFT
+    }
+}
+
+impl State {
+    /// How far the region has grown.
+    #[inline]
+    pub(crate) fn marks(&self) -> Marks {
+        Marks {
+            committed: (self.committed as usize) << PAGE_SHIFT,
+            top: (self.view.top as usize) << PAGE_SHIFT,
+        }
+    }
+
+    /// Pages in use.
+    pub(crate) fn used(&self) -> u32 {
+        self.view.top - self.runs.free_granules()
+    }
+
+    /// Takes a run, from the free ones or above the watermark.
+    pub(crate) fn take<P: PageProvider>(
+        &mut self,
+        region: &Region,
+        provider: &P,
+        fit: Fit,
+    ) -> Option<Taken> {
+        if let Some(taken) = self.runs.take(&self.view, fit) {
+            return Some(taken);
+        }
+        self.take_top(region, provider, fit)
+    }
+
+    /// Takes a run that ends above the watermark, using a free run that ends
+    /// at it. On failure nothing has changed but the commit of tables.
+    #[cold]
+    fn take_top<P: PageProvider>(
+        &mut self,
+        region: &Region,
+        provider: &P,
+        fit: Fit,
+    ) -> Option<Taken> {
+        let old_top = self.view.top;
+        let start = self.view.free_run_ending_at(old_top).unwrap_or(old_top);
+        let first = fit.first_aligned(start);
+        let end = first + u64::from(fit.len);
+        if end > u64::from(region.pages) || !self.commit(region, provider, end as u32) {
+            return None;
+        }
+        let fresh = !provider.capabilities().contains(Capabilities::FRESH_IS_ZERO);
+        let last = self.runs.take_last(&self.view, old_top);
+        let stamp =
+            last.map_or(Stamp { dirty: fresh, resident: false, since: 0 }, |(_, stamp)| stamp);
+        let first = first as u32;
+        self.view.top = end as u32;
+        if last.is_some() {
+            self.view.unmark(start, old_top - start);
+        }
+        self.view.mark_used(first, fit.len);
+        if first > start {
+            self.view.mark_used(start, first - start);
+            let gap = Stamp { dirty: stamp.dirty | fresh, ..stamp };
+            self.runs.give(&self.view, start, first - start, gap);
+        }
+        Some(Taken { start: first, dirty: fresh || (first < old_top && stamp.dirty) })
+    }
+
+    /// Gives a used run back.
+    pub(crate) fn give(&mut self, start: u32, len: u32, stamp: Stamp) {
+        self.runs.give(&self.view, start, len, stamp);
+        if self.used() == 0 {
+            self.empty_since = stamp.since;
+        }
+    }
+
+    /// Grows a used run in place; whether the added pages may be dirty, or
+    /// `None` when something is in the way.
+    pub(crate) fn grow<P: PageProvider>(
+        &mut self,
+        region: &Region,
+        provider: &P,
+        start: u32,
+        len: u32,
+        new_len: u32,
+    ) -> Option<bool> {
+        let end = start + len;
+        if end == self.view.top {
+            let new_end = start.checked_add(new_len).filter(|&end| end <= region.pages)?;
+            if !self.commit(region, provider, new_end) {
+                return None;
+            }
+            self.view.top = new_end;
+            self.view.unmark(start, len);
+            self.view.mark_used(start, new_len);
+            return Some(!provider.capabilities().contains(Capabilities::FRESH_IS_ZERO));
+        }
+        self.runs.grow(&self.view, start, len, new_len)
+    }
+
+    /// Cuts a used run down to `new_len`.
+    pub(crate) fn shrink(&mut self, start: u32, len: u32, new_len: u32, stamp: Stamp) {
+        self.runs.shrink(&self.view, start, len, new_len, stamp);
+    }
+
+    /// Takes a free run that has lain with memory behind it for a while.
+    pub(crate) fn take_resident(
+        &mut self,
+        min_len: u32,
+        now: u32,
+        delay: u32,
+    ) -> Option<(u32, u32)> {
+        self.runs.take_matching(&self.view, min_len, |stamp| {
+            stamp.resident && now.wrapping_sub(stamp.since) >= delay
+        })
+    }
+
+    /// Commits pages and tables up to `end`, by a step more if it can.
+    fn commit<P: PageProvider>(&mut self, region: &Region, provider: &P, end: u32) -> bool {
+        if end <= self.committed {
+            return true;
+        }
+        let step = (self.committed / 2).clamp(*COMMIT_STEP.start(), *COMMIT_STEP.end());
+        let generous =
+            end.checked_next_multiple_of(step).map_or(region.pages, |e| e.min(region.pages));
+        self.commit_exactly(region, provider, generous)
+            || self.commit_exactly(region, provider, end)
+    }
+
+    fn commit_exactly<P: PageProvider>(&mut self, region: &Region, provider: &P, end: u32) -> bool {
+        let machine_page = provider.page_size();
+        let end =
+            (end as usize).next_multiple_of(machine_page >> PAGE_SHIFT).min(region.pages as usize);
+        let from = self.committed as usize;
+        let reserved = region.reservation.start;
+        let range = |table: NonNull<u8>, unit: usize| {
+            // Rounded outwards: the ends are shared with other tables, and
+            // committing twice is allowed. Offsets, because an address may
+            // wrap at the top of the address space.
+            let offset = table.addr().get() - reserved.addr().get();
+            let first = align_down(offset + from * unit, machine_page);
+            let last = (offset + end * unit).next_multiple_of(machine_page);
+            // SAFETY: tables and pages lie inside the reservation, whose ends
+            // are machine pages.
+            (unsafe { reserved.add(first) }, last - first)
+        };
+        let tables = &region.tables;
+        let parts = [
+            range(tables.classes.cast(), 1),
+            range(tables.tags.cast(), 4),
+            range(tables.descriptors, DESCRIPTOR_BYTES),
+            range(region.base, PAGE_SIZE),
+        ];
+        for (start, bytes) in parts {
+            // SAFETY: inside the reservation, in machine pages.
+            if unsafe { provider.commit(start, bytes) }.is_err() {
+                return false;
+            }
+        }
+        if !provider.capabilities().contains(Capabilities::FRESH_IS_ZERO) {
+            let count = end - from;
+            // SAFETY: committed just now; G1: the tables start as zero.
+            unsafe {
+                tables.classes.cast::<u8>().add(from).write_bytes(0, count);
+                tables.tags.add(from).cast::<u8>().write_bytes(0, count * 4);
+            }
+        }
+        self.committed = end as u32;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_pages_fit_wherever_the_reservation_lies() {
+        for (start, bytes) in [
+            (0x10000, 64 << 10),
+            (0x7000, 9 << 12),
+            (0x10_0000, 1 << 20),
+            (0x1234_5000, 37 << 20),
+            (usize::MAX - (1 << 20) + 1, 1 << 20),
+        ] {
+            let place = layout(start, bytes, 4096).unwrap();
+            assert!(place.classes >= start + size_of::<Region>());
+            assert!(place.tags >= place.classes + place.pages as usize);
+            assert!(place.descriptors >= place.tags + 4 * place.pages as usize);
+            assert!(place.base >= place.descriptors + 64 * place.pages as usize);
+            let last = place.base + (((place.pages as usize) << PAGE_SHIFT) - 1);
+            assert!(last <= start + (bytes - 1));
+            // Nothing much is left over.
+            let lost = bytes - ((place.pages as usize) * (PAGE_SIZE + TABLE_BYTES));
+            assert!(
+                lost < 6 * PAGE_SIZE + if bytes >= 8 * BASE_ALIGN { BASE_ALIGN * 2 } else { 0 }
+            );
+        }
+        assert!(layout(0x10000, 4096, 4096).is_none());
+    }
+
+    #[test]
+    fn bytes_for_is_enough() {
+        for (pages, align) in [(1, 1), (16, 16), (1000, 512), (100_000, 1), (4, 16384)] {
+            for machine_page in [4096, 65536] {
+                let bytes = Region::bytes_for(pages, align, machine_page).unwrap();
+                let place = layout(0x7_0000_0000 + machine_page, bytes, machine_page).unwrap();
+                let fit = Fit { len: pages, align, phase: place.base >> PAGE_SHIFT };
+                assert!(fit.first_aligned(0) + u64::from(pages) <= u64::from(place.pages));
+            }
+        }
+    }
+}

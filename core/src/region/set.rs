@@ -1,0 +1,384 @@
+//! All regions of a heap: runs come from here and go back here.
+//!
+//! Locks: `growth`, then `set`. The provider's `commit` is called under
+//! `set`; `reserve`, `purge` and `release` under neither or only under
+//! `growth`.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use super::directory::{Directory, MAX_REGIONS};
+use super::region::{Marks, Region};
+use super::runs::{Fit, Stamp};
+use crate::base::class::Class;
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::OutOfMemory;
+use crate::base::sync::{Held, Lock};
+use crate::base::units::{PAGE_SIZE, PageCount};
+use crate::provider::{Capabilities, PageProvider};
+
+/// A run of pages that is ours until given back.
+#[must_use = "dropping a run leaks its pages"]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// First byte.
+    pub start: NonNull<u8>,
+    /// Length.
+    pub pages: PageCount,
+    /// Whether all of it is known to be zero.
+    pub zero: bool,
+}
+
+/// A page of a region, found from a pointer.
+#[derive(Clone, Copy)]
+pub(crate) struct Located<'a> {
+    region: &'a Region,
+    page: u32,
+}
+
+impl<'a> Located<'a> {
+    /// The class of the page's slab, or [`Class::LARGE`].
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        let byte = self.region.tables.class_byte(self.page);
+        Class::from_index(byte.load(Relaxed))
+    }
+
+    /// Length of the used run that starts at this page, if one does.
+    #[inline]
+    pub(crate) fn run(&self) -> Option<PageCount> {
+        self.region.tables.used_run_at(self.page).map(PageCount)
+    }
+
+    /// The descriptors of the aligned run of `pages` (a power of two) that
+    /// this page is in.
+    #[inline]
+    pub(crate) fn aligned_descriptors(&self, pages: u32) -> NonNull<u8> {
+        let absolute = self.region.phase().wrapping_add(self.page as usize);
+        let into = (absolute & (pages as usize - 1)) as u32;
+        self.region.tables.descriptor(self.page.saturating_sub(into))
+    }
+}
+
+/// What the set's lock guards. The regions' `State` as well.
+struct Set {
+    regions: [Option<NonNull<Region>>; MAX_REGIONS],
+}
+
+// SAFETY: the regions are the heap's own, and are reached under the lock.
+unsafe impl Send for Set {}
+
+/// The regions of a heap.
+pub(crate) struct Regions<C: Config> {
+    directory: Directory,
+    growth: Lock<(), C::Env>,
+    /// Bytes below the watermarks of all regions: how large the heap is.
+    extent: AtomicUsize,
+    last_tick: AtomicU32,
+    set: Lock<Set, C::Env>,
+}
+
+/// What the regions hold, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RegionStats {
+    pub regions: usize,
+    pub reserved: usize,
+    pub committed: usize,
+    pub used: usize,
+}
+
+impl<C: Config> Regions<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            directory: Directory::new(),
+            growth: Lock::new(()),
+            extent: AtomicUsize::new(0),
+            last_tick: AtomicU32::new(0),
+            set: Lock::new(Set { regions: [None; MAX_REGIONS] }),
+        }
+    }
+
+    /// The class under a pointer into the first region; no lock.
+    #[inline(always)]
+    pub(crate) fn first_class_of(&self, pointer: *const u8) -> Class {
+        self.directory.first_class_of(pointer)
+    }
+
+    /// The page under a pointer, if it is one of ours; no lock.
+    #[inline]
+    pub(crate) fn locate(&self, pointer: *const u8) -> Option<Located<'_>> {
+        let (region, page) = self.directory.find(pointer)?;
+        // SAFETY: D1, a region in the directory is alive as long as a block
+        // in it is; and without one, the pointer is not a live block's and
+        // only the tables are read, which go last.
+        Some(Located { region: unsafe { region.as_ref() }, page })
+    }
+
+    /// Takes a run of `pages` (at least 1) at a multiple of `align` pages and
+    /// marks its pages with `class`.
+    ///
+    /// # Errors
+    ///
+    /// When no region has room and the provider has no more to give.
+    pub(crate) fn take(
+        &self,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+        class: Class,
+    ) -> Result<Run, OutOfMemory> {
+        let (located, run) = loop {
+            if let Some(found) = self.take_present(provider, pages, align) {
+                break found;
+            }
+            let growth = self.growth.lock();
+            // Somebody else may have grown the heap while we waited.
+            if let Some(found) = self.take_present(provider, pages, align) {
+                break found;
+            }
+            self.grow(&growth, provider, pages, align)?;
+        };
+        if class.is_small() {
+            set_class(located, pages, class);
+        }
+        Ok(run)
+    }
+
+    fn take_present(
+        &self,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+    ) -> Option<(Located<'_>, Run)> {
+        let set = self.set.lock();
+        set.regions.iter().enumerate().find_map(|(index, region)| {
+            // SAFETY: entered regions live until they are taken out, under
+            // this lock.
+            let region: &Region = unsafe { (*region)?.as_ref() };
+            // SAFETY: the lock is held, and this is the one reference.
+            let state = unsafe { region.state() };
+            let before = state.marks();
+            let fit = Fit { len: pages.get(), align, phase: region.phase() };
+            let taken = state.take(region, provider, fit);
+            self.note_growth(index, region, before, state.marks());
+            let taken = taken?;
+            let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
+            Some((Located { region, page: taken.start }, run))
+        })
+    }
+
+    /// Reserves one more region, in which the request fits.
+    #[cold]
+    fn grow(
+        &self,
+        _growth: &Held<'_, (), C::Env>,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+    ) -> Result<(), OutOfMemory> {
+        let index = self.free_entry().ok_or(OutOfMemory)?;
+        let needed = Region::bytes_for(pages.get(), align, provider.page_size());
+        let needed = needed.ok_or(OutOfMemory)?;
+        let mut bytes = provider.suggest(needed, self.stats().reserved).max(needed);
+        let reservation = loop {
+            match provider.reserve(bytes) {
+                Ok(reservation) => break reservation,
+                Err(_) if bytes == needed => return Err(OutOfMemory),
+                Err(_) => {
+                    bytes = (bytes / 2).next_multiple_of(provider.page_size()).max(needed);
+                }
+            }
+        };
+        // SAFETY: the provider's, fresh.
+        let Some(region) = (unsafe { Region::create(reservation, provider) }) else {
+            // A failure to give back what we never used leaves nothing to do.
+            // SAFETY: from `reserve`, unused.
+            let _ = unsafe { provider.release(reservation) };
+            return Err(OutOfMemory);
+        };
+        let mut set = self.set.lock();
+        set.regions[index] = Some(region);
+        // SAFETY: just created; the lock is held.
+        let region = unsafe { region.as_ref() };
+        // SAFETY: the lock is held, and this is the one reference.
+        let state = unsafe { region.state() };
+        state.empty_since = C::Env::now_ms();
+        self.directory.set(index, Some((region, state.marks().committed)));
+        Ok(())
+    }
+
+    /// An unused place in the set. The caller holds `growth`, so it stays so.
+    fn free_entry(&self) -> Option<usize> {
+        self.set.lock().regions.iter().position(Option::is_none)
+    }
+
+    /// Gives back the used run that starts at `start`. Its pages' class bytes
+    /// become 0.
+    pub(crate) fn give(&self, start: NonNull<u8>, contents: Contents) -> Result<(), NotARun> {
+        let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
+        let pages = located.run().ok_or(NotARun)?;
+        if located.class().is_small() {
+            set_class(located, pages, Class::LARGE);
+        }
+        let stamp = contents.stamp(C::Env::now_ms());
+        let _set = self.set.lock();
+        // SAFETY: the lock is held, and this is the one reference.
+        unsafe { located.region.state() }.give(located.page, pages.get(), stamp);
+        Ok(())
+    }
+
+    /// Makes the used run that starts at `start` `new` pages long, in place.
+    /// `false` when something is in the way. Added pages have any contents.
+    pub(crate) fn resize(&self, provider: &C::Pages, start: NonNull<u8>, new: PageCount) -> bool {
+        let Some(located) = self.locate(start.as_ptr()) else { return false };
+        let set = self.set.lock();
+        let Some(old) = located.run() else { return false };
+        let Located { region, page } = located;
+        // SAFETY: the lock is held, and this is the one reference.
+        let state = unsafe { region.state() };
+        if new <= old {
+            if new < old {
+                let stamp = Contents::Dirty.stamp(C::Env::now_ms());
+                state.shrink(page, old.get(), new.get(), stamp);
+            }
+            return true;
+        }
+        let before = state.marks();
+        let grown = state.grow(region, provider, page, old.get(), new.get()).is_some();
+        let entry = Some(NonNull::from(region));
+        if let Some(index) = set.regions.iter().position(|&region| region == entry) {
+            self.note_growth(index, region, before, state.marks());
+        }
+        grown
+    }
+
+    /// Tells directory and extent that a region's marks have risen.
+    #[inline]
+    fn note_growth(&self, index: usize, region: &Region, before: Marks, now: Marks) {
+        if now != before {
+            self.extent.fetch_add(now.top - before.top, Relaxed);
+            self.directory.set(index, Some((region, now.committed)));
+        }
+    }
+
+    /// Bytes below the watermarks: how large the heap has been.
+    #[inline]
+    pub(crate) fn extent(&self) -> usize {
+        self.extent.load(Relaxed)
+    }
+
+    /// Counts, in bytes.
+    pub(crate) fn stats(&self) -> RegionStats {
+        let set = self.set.lock();
+        let mut stats = RegionStats::default();
+        for region in set.regions.iter().flatten() {
+            // SAFETY: as in `take_present`.
+            let region = unsafe { region.as_ref() };
+            // SAFETY: the lock is held, and this is the one reference.
+            let state = unsafe { region.state() };
+            stats.regions += 1;
+            stats.reserved += region.reservation.bytes;
+            stats.committed += state.marks().committed;
+            stats.used += state.used() as usize * PAGE_SIZE;
+        }
+        stats
+    }
+
+    /// Whether `interval` milliseconds have passed since this last said so.
+    #[inline]
+    pub(crate) fn tick_is_due(&self, now: u32, interval: u32) -> bool {
+        // Relaxed: who wins does the work, under the locks it needs.
+        let last = self.last_tick.load(Relaxed);
+        now.wrapping_sub(last) >= interval
+            && self.last_tick.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Calls `step` for each region under the lock until it returns a value.
+    pub(super) fn find_region<R>(
+        &self,
+        mut step: impl FnMut(usize, &Region) -> Option<R>,
+    ) -> Option<R> {
+        let set = self.set.lock();
+        set.regions.iter().enumerate().find_map(|(index, region)| {
+            // SAFETY: as in `take_present`.
+            step(index, unsafe { (*region)?.as_ref() })
+        })
+    }
+
+    /// Takes a region out of set and directory when `empty` says so under the
+    /// lock. Its reservation is the caller's to release.
+    pub(super) fn remove_region(
+        &self,
+        empty: impl Fn(usize, &Region) -> bool,
+    ) -> Option<NonNull<Region>> {
+        let mut set = self.set.lock();
+        let set = &mut *set;
+        let index = set.regions.iter().enumerate().position(|(index, region)| {
+            // SAFETY: as in `take_present`.
+            region.is_some_and(|region| empty(index, unsafe { region.as_ref() }))
+        })?;
+        // SAFETY: as in `take_present`; the lock is held, the one reference.
+        let top = unsafe { set.regions[index]?.as_ref().state() }.marks().top;
+        self.extent.fetch_sub(top, Relaxed);
+        self.directory.set(index, None);
+        set.regions[index].take()
+    }
+
+    /// Closes the locks for `fork`, in order.
+    pub(crate) fn hold(&self) {
+        self.growth.hold();
+        self.set.hold();
+    }
+
+    /// Opens them again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed them by [`hold`](Self::hold), see there.
+    pub(crate) unsafe fn unhold(&self) {
+        // SAFETY: by the contract.
+        unsafe {
+            self.set.unhold();
+            self.growth.unhold();
+        }
+    }
+}
+
+/// No used run starts at the pointer. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotARun;
+
+/// What is in pages that are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Anything.
+    Dirty,
+    /// Anything, and the memory behind them is gone already.
+    Purged,
+    /// Zero, with no memory behind them.
+    Zero,
+}
+
+impl Contents {
+    /// What a purge leaves behind.
+    pub(super) fn after_purge(capabilities: Capabilities, whole: bool) -> Self {
+        if whole && capabilities.contains(Capabilities::PURGE_ZEROES) {
+            Self::Zero
+        } else {
+            Self::Purged
+        }
+    }
+
+    pub(super) fn stamp(self, since: u32) -> Stamp {
+        Stamp { dirty: self != Self::Zero, resident: self == Self::Dirty, since }
+    }
+}
+
+fn set_class(at: Located<'_>, pages: PageCount, class: Class) {
+    for page in at.page..at.page + pages.get() {
+        // Relaxed: the run is ours alone; objects are handed out later.
+        let byte = at.region.tables.class_byte(page);
+        byte.store(class.byte(), Relaxed);
+    }
+}

@@ -1,0 +1,204 @@
+//! One slab: header and bitmap, in the descriptors of its pages.
+//!
+//! ```text
+//! descriptors ┌ next ┬ previous ┬ first ┬ summary ┬ free ┬ class, fill ┬ bitmap: 1 = free …
+//! pages       ┌ colour ┬ object 0 ┬ object 1 ┬ … ┬ rest
+//! ```
+//!
+//! Invariants, under the lock of the class:
+//! - S1: a bit of the bitmap is 1 exactly when its object is free *in the
+//!   slab*: neither live nor cached;
+//! - S2: bit `w` of `summary` is 1 exactly when word `w` is not 0;
+//! - S3: `free` is the number of bits set;
+//! - S4: a slab is in the list `fill` of its class exactly when `free > 0`.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+use crate::base::class::{Class, ClassInfo};
+use crate::base::units::PAGE_SIZE;
+use crate::region::DESCRIPTOR_BYTES;
+
+/// Objects that one word of the bitmap stands for.
+const WORD: u32 = usize::BITS;
+
+/// Bytes of a cache line, the step of colours.
+const CACHE_LINE: usize = 64;
+
+/// Header of a slab. The bitmap follows.
+#[repr(C, align(8))]
+pub(crate) struct Slab {
+    pub next: Option<NonNull<Slab>>,
+    pub previous: Option<NonNull<Slab>>,
+    /// Object 0.
+    first: NonNull<u8>,
+    summary: u64,
+    free: u16,
+    class: u8,
+    /// The list it is in.
+    pub fill: u8,
+}
+
+const BITMAP_AT: usize = size_of::<Slab>();
+
+/// Fails to compile if header and bitmap outgrow the descriptors.
+const _: () = {
+    let mut class = 1;
+    while class < crate::base::class::CLASSES {
+        let info = Class::from_index(class as u8).info_const();
+        let words = info.objects.div_ceil(WORD) as usize;
+        let bytes = BITMAP_AT + words * size_of::<usize>();
+        assert!(bytes <= info.slab_pages as usize * DESCRIPTOR_BYTES, "bitmap in descriptors");
+        assert!(words <= 64, "summary has a bit for each word");
+        class += 1;
+    }
+};
+
+/// An object given to [`Slab::release`] is free already, or is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadObject {
+    /// It is free.
+    Free,
+    /// No object starts there.
+    NotAnObject,
+}
+
+impl Slab {
+    /// Lays a slab of `class` over the descriptors at `at`, every object
+    /// free. `turn` chooses the colour: how many cache lines the objects are
+    /// moved by, so that the first ones of different slabs do not all compete
+    /// for the same cache sets (Bonwick, USENIX 1994).
+    ///
+    /// # Safety
+    ///
+    /// Caller: owns the run of pages at `start` and the descriptors at `at`
+    /// (G2), `slab_pages` of the class long.
+    pub(crate) unsafe fn format(
+        at: NonNull<u8>,
+        start: NonNull<u8>,
+        class: Class,
+        turn: u32,
+    ) -> NonNull<Self> {
+        let info = class.info();
+        let step = class.natural_align().max(CACHE_LINE);
+        let colours = info.colour_room as usize / step + 1;
+        let colour = turn as usize % colours * step;
+        let words = info.objects.div_ceil(WORD);
+        let slab = at.cast::<Self>();
+        // SAFETY: by the contract; the colour leaves room for every object.
+        unsafe {
+            slab.write(Self {
+                next: None,
+                previous: None,
+                first: start.add(colour),
+                summary: u64::MAX >> (64 - words),
+                free: info.objects as u16,
+                class: class.byte(),
+                fill: 0,
+            });
+            let bitmap = at.add(BITMAP_AT).cast::<AtomicUsize>();
+            for word in 0..words {
+                let left = info.objects - word * WORD;
+                let bits = if left >= WORD { usize::MAX } else { (1 << left) - 1 };
+                bitmap.add(word as usize).write(AtomicUsize::new(bits));
+            }
+        }
+        slab
+    }
+
+    /// First byte of the run of pages.
+    pub(crate) fn run_start(&self) -> NonNull<u8> {
+        let bytes = self.info().slab_pages as usize * PAGE_SIZE;
+        let colour = self.first.addr().get() & (bytes - 1);
+        // SAFETY: the run is aligned to its size and the colour is less.
+        unsafe { self.first.sub(colour) }
+    }
+
+    /// Objects free.
+    pub(crate) fn free(&self) -> u32 {
+        u32::from(self.free)
+    }
+
+    /// What the class says of the slab.
+    pub(crate) fn info(&self) -> &'static ClassInfo {
+        Class::from_index(self.class).info()
+    }
+
+    /// Whether no object is in use.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free() == self.info().objects
+    }
+
+    fn word(&self, index: u32) -> &AtomicUsize {
+        // SAFETY: the bitmap lies behind the header (`format`) and the index
+        // is below the number of words.
+        unsafe {
+            NonNull::from(self)
+                .cast::<u8>()
+                .add(BITMAP_AT)
+                .cast::<AtomicUsize>()
+                .add(index as usize)
+                .as_ref()
+        }
+    }
+
+    /// Claims up to `out.len()` objects, the lowest first, and stores them
+    /// from the *end* of `out` downwards: a sheaf pops from its end. Returns
+    /// how many. The objects themselves are not touched.
+    pub(crate) fn claim(&mut self, out: &[AtomicPtr<u8>]) -> usize {
+        let size = self.info().size as usize;
+        let mut slots = out.iter().rev();
+        let mut claimed = 0;
+        while self.summary != 0 && claimed < out.len() {
+            let index = self.summary.trailing_zeros();
+            let mut bits = self.word(index).load(Relaxed);
+            while bits != 0 {
+                let Some(slot) = slots.next() else { break };
+                let object = (index * WORD + bits.trailing_zeros()) as usize;
+                // SAFETY: S1, the object is one of the slab's.
+                slot.store(unsafe { self.first.add(object * size) }.as_ptr(), Relaxed);
+                bits &= bits - 1;
+                claimed += 1;
+            }
+            self.word(index).store(bits, Relaxed);
+            if bits == 0 {
+                self.summary &= self.summary - 1;
+            }
+        }
+        self.free -= claimed as u16;
+        claimed
+    }
+
+    /// The index of the object that starts at `address`.
+    pub(crate) fn index_of(&self, address: usize) -> Result<u32, BadObject> {
+        let info = self.info();
+        let offset = address.wrapping_sub(self.first.addr().get());
+        let index = ((offset as u64).wrapping_mul(u64::from(info.reciprocal)) >> 32) as u32;
+        if index < info.objects && index as usize * info.size as usize == offset {
+            Ok(index)
+        } else {
+            Err(BadObject::NotAnObject)
+        }
+    }
+
+    /// The word of the bitmap, and the bit in it, of an object.
+    pub(crate) fn place(index: u32) -> (u32, usize) {
+        (index / WORD, 1 << (index % WORD))
+    }
+
+    /// Makes the objects `bits` of bitmap word `word` free.
+    ///
+    /// # Errors
+    ///
+    /// [`BadObject::Free`] when one is free already; nothing has changed.
+    pub(crate) fn release(&mut self, word: u32, bits: usize) -> Result<(), BadObject> {
+        let old = self.word(word).load(Relaxed);
+        if old & bits != 0 {
+            return Err(BadObject::Free);
+        }
+        self.word(word).store(old | bits, Relaxed);
+        self.summary |= 1 << word;
+        self.free += bits.count_ones() as u16;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! All classes' slabs: objects are claimed and released in batches.
+//!
+//! Locks: `classes[c]`, one at a time, none of another layer under it. Growth
+//! is asked of the regions after the lock has been dropped.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use super::class_slabs::ClassSlabs;
+use super::header::{BadObject, Slab};
+use crate::base::class::{CLASSES, Class};
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::{Fault, FaultKind};
+use crate::base::sync::Lock;
+use crate::base::units::PageCount;
+use crate::region::Regions;
+use crate::region::set::Contents;
+
+/// The slabs of a heap.
+pub(crate) struct Slabs<C: Config> {
+    classes: [Lock<ClassSlabs, C::Env>; CLASSES],
+}
+
+/// Slabs and objects of one class.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SlabStats {
+    pub slabs: usize,
+    pub capacity: usize,
+    pub free: usize,
+}
+
+/// Emptied slabs on their way back, linked by `next`.
+struct Retired(Option<NonNull<Slab>>);
+
+impl Retired {
+    /// # Safety
+    ///
+    /// Caller: the slab is empty, in no list, and no longer counted.
+    unsafe fn push(&mut self, mut slab: NonNull<Slab>) {
+        // SAFETY: by the contract the slab is ours alone.
+        unsafe { slab.as_mut() }.next = self.0.replace(slab);
+    }
+}
+
+impl<C: Config> Slabs<C> {
+    pub(crate) const fn new() -> Self {
+        Self { classes: [const { Lock::new(ClassSlabs::new()) }; CLASSES] }
+    }
+
+    /// Claims up to `out.len()` objects of `class` (a true one), stored from
+    /// the end of `out` downwards; as many as present slabs have, and from a
+    /// new slab only when they have none. Returns how many; 0 when out of
+    /// memory.
+    pub(crate) fn claim(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        class: Class,
+        out: &[AtomicPtr<u8>],
+    ) -> usize {
+        let lock = &self.classes[class.index()];
+        {
+            let mut slabs = lock.lock();
+            let claimed = Self::claim_present(&mut slabs, out);
+            if claimed > 0 {
+                return claimed;
+            }
+        }
+        let info = class.info();
+        let pages = PageCount(info.slab_pages);
+        let Ok(run) = regions.take(provider, pages, info.slab_pages, class) else { return 0 };
+        let Some(located) = regions.locate(run.start.as_ptr()) else { return 0 };
+        let descriptors = located.aligned_descriptors(info.slab_pages);
+        let mut slabs = lock.lock();
+        slabs.made = slabs.made.wrapping_add(1);
+        slabs.slabs += 1;
+        // SAFETY: the run is ours, with its descriptors (G2); S4: every
+        // object of a new slab is free.
+        unsafe {
+            let slab = Slab::format(descriptors, run.start, class, slabs.made - 1);
+            slabs.link(slab);
+        }
+        Self::claim_present(&mut slabs, out)
+    }
+
+    fn claim_present(slabs: &mut ClassSlabs, out: &[AtomicPtr<u8>]) -> usize {
+        let mut claimed = 0;
+        while claimed < out.len() {
+            let Some(mut slab) = slabs.fullest() else { break };
+            // SAFETY: S4, listed slabs are alive; under the lock. The
+            // reference ends before `relink`.
+            claimed += unsafe { slab.as_mut() }.claim(&out[..out.len() - claimed]);
+            // SAFETY: it was in a list.
+            unsafe { slabs.relink(slab, true) };
+        }
+        claimed
+    }
+
+    /// Gives objects of `class` back to their slabs. A pointer that is not a
+    /// live object of the class is a fault; slabs that run empty return to
+    /// their region, but for the last of the class.
+    pub(crate) fn release(&self, regions: &Regions<C>, class: Class, objects: &[AtomicPtr<u8>]) {
+        let mut retired = Retired(None);
+        {
+            let mut slabs = self.classes[class.index()].lock();
+            let mut rest = objects;
+            while let Some(first) = rest.first() {
+                let pointer = first.load(Relaxed);
+                match Self::release_group(&mut slabs, regions, class, rest, &mut retired) {
+                    Ok(done) => rest = &rest[done..],
+                    Err(kind) => {
+                        drop(slabs);
+                        C::Env::fatal(Fault::new(kind, pointer));
+                    }
+                }
+            }
+        }
+        Self::give_runs(regions, retired);
+    }
+
+    /// Releases the objects at the front of `objects` that share one word of
+    /// one bitmap. Returns how many.
+    fn release_group(
+        slabs: &mut ClassSlabs,
+        regions: &Regions<C>,
+        class: Class,
+        objects: &[AtomicPtr<u8>],
+        retired: &mut Retired,
+    ) -> Result<usize, FaultKind> {
+        let pointer = objects[0].load(Relaxed);
+        let located = regions.locate(pointer).ok_or(FaultKind::InvalidPointer)?;
+        if located.class() != class {
+            return Err(match located.class() {
+                Class::LARGE => FaultKind::InvalidPointer,
+                _ => FaultKind::WrongLayout,
+            });
+        }
+        let mut at = located.aligned_descriptors(class.info().slab_pages).cast::<Slab>();
+        // SAFETY: the class byte says that a slab's header is there (G2); the
+        // lock of its class is held, and this is the one reference.
+        let slab = unsafe { at.as_mut() };
+        let bad = |bad| match bad {
+            BadObject::Free => FaultKind::DoubleFree,
+            BadObject::NotAnObject => FaultKind::InvalidPointer,
+        };
+        let (word, mut bits) = Slab::place(slab.index_of(pointer.addr()).map_err(bad)?);
+        let mut done = 1;
+        for object in &objects[1..] {
+            let Ok(index) = slab.index_of(object.load(Relaxed).addr()) else { break };
+            let (next_word, bit) = Slab::place(index);
+            if next_word != word || bits & bit != 0 {
+                break;
+            }
+            bits |= bit;
+            done += 1;
+        }
+        let was_listed = slab.free() > 0;
+        slab.release(word, bits).map_err(bad)?;
+        // SAFETY: `was_listed` by S4; the reference has ended.
+        unsafe {
+            if slab.is_empty() && slabs.partial > u32::from(was_listed) {
+                if was_listed {
+                    slabs.unlink(at);
+                }
+                slabs.slabs -= 1;
+                retired.push(at);
+            } else {
+                slabs.relink(at, was_listed);
+            }
+        }
+        Ok(done)
+    }
+
+    fn give_runs(regions: &Regions<C>, retired: Retired) {
+        let mut at = retired.0;
+        while let Some(slab) = at {
+            // SAFETY: retired slabs are ours alone; read before the run, and
+            // with it the header, is given up.
+            let (start, next) = unsafe { (slab.as_ref().run_start(), slab.as_ref().next) };
+            if regions.give(start, Contents::Dirty).is_err() {
+                C::Env::fatal(Fault::new(FaultKind::Corrupted, start.as_ptr()));
+            }
+            at = next;
+        }
+    }
+
+    /// Returns every empty slab to its region, the last of a class too.
+    pub(crate) fn return_empty(&self, regions: &Regions<C>) {
+        for class in Class::all() {
+            let mut retired = Retired(None);
+            {
+                let mut slabs = self.classes[class.index()].lock();
+                while let Some(slab) = slabs.take_empty() {
+                    // SAFETY: just taken out, empty.
+                    unsafe { retired.push(slab) };
+                }
+            }
+            Self::give_runs(regions, retired);
+        }
+    }
+
+    /// Counts of one class.
+    pub(crate) fn stats(&self, class: Class) -> SlabStats {
+        let slabs = self.classes[class.index()].lock();
+        SlabStats {
+            slabs: slabs.slabs as usize,
+            capacity: slabs.slabs as usize * class.info().objects as usize,
+            free: slabs.free_objects(),
+        }
+    }
+
+    /// Closes every lock for `fork`, in order.
+    pub(crate) fn hold(&self) {
+        self.classes.iter().for_each(Lock::hold);
+    }
+
+    /// Opens them again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed them by [`hold`](Self::hold), see there.
+    pub(crate) unsafe fn unhold(&self) {
+        for lock in &self.classes {
+            // SAFETY: by the contract.
+            unsafe { lock.unhold() };
+        }
+    }
+}

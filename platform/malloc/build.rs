@@ -1,0 +1,14 @@
+//! Link flags of the shared library.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if linux {
+        // Never unloaded: blocks, thread keys and fork handlers outlive
+        // `dlclose`. Bound at once: a lazy binding inside `malloc` would
+        // enter the loader, which may allocate.
+        for flag in ["-z,nodelete", "-z,now", "-soname,libgranule.so"] {
+            println!("cargo:rustc-cdylib-link-arg=-Wl,{flag}");
+        }
+    }
+}

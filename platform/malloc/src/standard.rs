@@ -1,0 +1,130 @@
+//! malloc and its family.
+//!
+//! Each hot function is the heap's fast path and one cold call.
+
+use core::ffi::c_void;
+use core::ptr::NonNull;
+
+use granule_rt::base::class::Class;
+use granule_rt::process_heap;
+
+use crate::errno::{block, fail, kept};
+
+/// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
+/// a block of its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
+    let hit = process_heap().pop_cached(Class::for_malloc(size));
+    if hit.is_null() { malloc_slow(size) } else { hit.cast() }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_slow(size: usize) -> *mut c_void {
+    block(|| process_heap().alloc_class(Class::for_malloc(size), size))
+}
+
+/// Frees a block. Null is allowed; `errno` is kept.
+///
+/// # Safety
+///
+/// Caller: null, or a live block of this library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free(pointer: *mut c_void) {
+    let heap = process_heap();
+    let class = heap.class_of(pointer.cast());
+    // SAFETY: by the contract. Null has no class, and no class is a miss.
+    if !unsafe { heap.push_cached(class, pointer.cast()) } {
+        free_slow(pointer);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_slow(pointer: *mut c_void) {
+    if let Some(pointer) = NonNull::new(pointer.cast()) {
+        // SAFETY: by the contract of `free`.
+        kept(|| unsafe { process_heap().free(pointer) });
+    }
+}
+
+/// Frees a block of `malloc`, `calloc` or `realloc`, given its size (C23).
+///
+/// # Safety
+///
+/// Caller: null, or a live block that was asked for with `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
+    let class = Class::for_malloc(size);
+    // SAFETY: by the contract; null is kept from the fast path.
+    if pointer.is_null() || !unsafe { process_heap().push_cached(class, pointer.cast()) } {
+        free_slow(pointer);
+    }
+}
+
+/// An old name of `free`.
+///
+/// # Safety
+///
+/// Caller: as for [`free`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cfree(pointer: *mut c_void) {
+    // SAFETY: by the contract.
+    unsafe { free(pointer) };
+}
+
+/// Allocates `count * size` zero bytes.
+#[unsafe(no_mangle)]
+pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    let Some(total) = count.checked_mul(size) else { return fail(libc::ENOMEM) };
+    let hit = process_heap().pop_cached(Class::for_malloc(total));
+    if hit.is_null() {
+        return calloc_slow(total);
+    }
+    // SAFETY: the block holds `total` bytes.
+    unsafe { hit.write_bytes(0, total) };
+    hit.cast()
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn calloc_slow(size: usize) -> *mut c_void {
+    block(|| process_heap().alloc_class_zeroed(Class::for_malloc(size), size))
+}
+
+/// Makes a block `size` bytes large. Null `pointer` allocates; size 0 frees
+/// and returns null, as glibc does.
+///
+/// # Safety
+///
+/// Caller: as for [`free`]; on success the old pointer is gone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    let Some(old) = NonNull::new(pointer.cast()) else { return malloc(size) };
+    if size == 0 {
+        // SAFETY: by the contract.
+        unsafe { free(pointer) };
+        return core::ptr::null_mut();
+    }
+    // SAFETY: by the contract.
+    block(|| unsafe { process_heap().realloc_unsized(old, size) })
+}
+
+/// `realloc` to `count * size` bytes; on overflow null and `ENOMEM`, with the
+/// block as it was.
+///
+/// # Safety
+///
+/// Caller: as for [`realloc`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(
+    pointer: *mut c_void,
+    count: usize,
+    size: usize,
+) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: by the contract.
+        Some(total) => unsafe { realloc(pointer, total) },
+        None => fail(libc::ENOMEM),
+    }
+}

@@ -1,0 +1,109 @@
+//! User space: the heap of the process, and further ones beside it.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
+
+use granule_core::Config;
+use granule_core::cache::guarded::Guarded;
+
+use crate::imp::env::HostEnv;
+use crate::imp::pages::HostPages;
+use crate::imp::threads::{MAX_INDEXED, ThreadCpu, ThreadSlots};
+
+/// The configuration of the process's heap: a cache per thread.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessConfig;
+
+impl Config for ProcessConfig {
+    type Pages = HostPages;
+    type Front = ThreadSlots;
+    type Env = HostEnv;
+}
+
+/// The type of the process's heap.
+pub type ProcessHeap = granule_core::Heap<ProcessConfig>;
+
+static PROCESS: ProcessHeap = granule_core::Heap::new(HostPages::new(), ThreadSlots::new());
+
+/// The heap of the process: what [`Granule`] and the C library serve from.
+#[inline(always)]
+pub fn process_heap() -> &'static ProcessHeap {
+    &PROCESS
+}
+
+/// The configuration of a [`Heap`]: a cache for each of the first
+/// 256 threads alive, found by a number of the thread.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapConfig;
+
+impl Config for HeapConfig {
+    type Pages = HostPages;
+    type Front = Guarded<ThreadCpu, HostEnv, MAX_INDEXED>;
+    type Env = HostEnv;
+}
+
+/// A heap of its own beside the process's: its blocks share nothing with
+/// those of other heaps, not a page and not a lock.
+///
+/// ```
+/// use std::alloc::Layout;
+///
+/// static SCRATCH: granule::Heap = granule::new_heap();
+/// let layout = Layout::new::<[u64; 8]>();
+/// let block = std::ptr::NonNull::new(SCRATCH.alloc(layout)).expect("memory");
+/// // SAFETY: the block is live and of that layout.
+/// unsafe { SCRATCH.dealloc(block, layout) };
+/// ```
+pub type Heap = granule_core::Heap<HeapConfig>;
+
+/// An empty [`Heap`], for a `static`: its memory is never taken down.
+#[must_use]
+pub const fn new_heap() -> Heap {
+    granule_core::Heap::new(HostPages::new(), Guarded::new())
+}
+
+/// The process's heap as a Rust global allocator.
+///
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: granule::Granule = granule::Granule::new();
+///
+/// let words: Vec<String> = ["one", "heap"].map(String::from).to_vec();
+/// assert!(granule::process_heap().stats().live_bytes() > 0);
+/// # drop(words);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Granule;
+
+impl Granule {
+    /// A handle on the process's heap. All handles are the same.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+// SAFETY: forwards to the process's heap, which keeps the contract.
+unsafe impl GlobalAlloc for Granule {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        PROCESS.alloc(layout)
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        PROCESS.alloc_zeroed(layout)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the trait's caller passes a live block, never null.
+        unsafe { PROCESS.dealloc(NonNull::new_unchecked(pointer), layout) };
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the trait's caller passes a live block, never null.
+        unsafe { PROCESS.realloc(NonNull::new_unchecked(pointer), layout, new_size) }
+    }
+}

@@ -1,0 +1,68 @@
+//! Waiting, time and the report of a fault.
+
+use core::fmt::Write;
+
+use granule_core::Environment;
+use granule_core::base::fault::Fault;
+
+/// Spins before a waiter yields its CPU.
+const SPINS: u32 = 2000;
+
+/// Linux user space.
+#[derive(Clone, Copy, Debug)]
+pub struct HostEnv;
+
+/// One line of a report, built without allocating.
+struct Line {
+    bytes: [u8; 160],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        for byte in text.bytes() {
+            *self.bytes.get_mut(self.len).ok_or(core::fmt::Error)? = byte;
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+// SAFETY: signal handlers must not allocate (POSIX), so nothing enters on top
+// of a holder; no function allocates; `fatal` aborts.
+unsafe impl Environment for HostEnv {
+    type Exclusion = ();
+
+    #[inline(always)]
+    fn exclude() {}
+
+    fn wait(spins: u32) {
+        if spins < SPINS {
+            core::hint::spin_loop();
+        } else {
+            // SAFETY: no preconditions; it never fails on Linux.
+            unsafe { libc::sched_yield() };
+        }
+    }
+
+    fn now_ms() -> u32 {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `now` is writable; the clock exists since Linux 2.6.32.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+        // Wraps, as the trait allows.
+        (now.tv_sec as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec as u32 / 1_000_000)
+    }
+
+    #[cold]
+    fn fatal(fault: Fault) -> ! {
+        let mut line = Line { bytes: [0; 160], len: 0 };
+        // A report cut short is still a report.
+        let _ = writeln!(line, "granule: {fault}");
+        // SAFETY: the buffer holds `len` bytes; both calls are
+        // async-signal-safe.
+        unsafe {
+            libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len);
+            libc::abort()
+        }
+    }
+}

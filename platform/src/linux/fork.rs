@@ -1,0 +1,41 @@
+//! `fork` in a process with threads.
+//!
+//! Before: every lock of the process's heap is taken, so that the copy is
+//! whole. After: they open again, and the child takes back the caches of the
+//! threads it does not have (each consistent at any instant: its state is one
+//! word a class). `vfork` and `CLONE_VM` children share memory with their
+//! parent and must not allocate, as everywhere.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+static PREPARED: AtomicBool = AtomicBool::new(false);
+
+/// Registers the handlers, once. Handlers registered *later* run earlier
+/// before a fork, and later after it, so they may allocate: hence at the
+/// first allocation of the process.
+pub(super) fn prepare_once() {
+    // Relaxed: the flag carries nothing, the winner registers.
+    if !PREPARED.load(Ordering::Relaxed) && !PREPARED.swap(true, Ordering::Relaxed) {
+        // SAFETY: the handlers do not unwind. May allocate: no lock is held.
+        // Failure leaves fork as unsafe as without us.
+        unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
+    }
+}
+
+extern "C" fn before() {
+    crate::process_heap().before_fork();
+}
+
+extern "C" fn after_in_parent() {
+    // SAFETY: `before` ran in this thread.
+    unsafe { crate::process_heap().after_fork() };
+}
+
+extern "C" fn after_in_child() {
+    // SAFETY: `before` ran in the thread that this one is the copy of, and it
+    // is the only one.
+    unsafe {
+        crate::process_heap().after_fork();
+        crate::process_heap().adopt_orphans();
+    }
+}

@@ -1,0 +1,10 @@
+//! Linux user space: pages from `mmap`, caches per thread, fork.
+//!
+//! Through `libc`, whose wrappers of these calls neither allocate nor need
+//! anything set up, so that they may be called before `main`.
+
+pub(crate) mod env;
+mod fork;
+pub(crate) mod pages;
+pub(crate) mod threads;
+mod tls;

@@ -1,0 +1,127 @@
+//! Pages from `mmap`.
+//!
+//! Address space is reserved without access (`PROT_NONE`), which costs
+//! nothing under any overcommit policy, is not counted by `mlockall`, and is
+//! left out of core dumps; commit is `mprotect`, purge is `madvise`, remap is
+//! `mremap`.
+
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use granule_core::PageProvider;
+use granule_core::provider::{Capabilities, ProviderError, Reservation};
+
+/// Address space for the first region: what every block is found in by one
+/// range test. 64-bit Linux has 128 TiB.
+#[cfg(target_pointer_width = "64")]
+const FIRST: usize = 256 << 30;
+#[cfg(not(target_pointer_width = "64"))]
+const FIRST: usize = 64 << 20;
+
+/// Smallest region under a limit of address space.
+const LEAST: usize = 4 << 20;
+
+/// Anonymous private memory of the process.
+#[derive(Debug, Default)]
+pub struct HostPages {
+    /// Bytes committed, to keep below a limit set while the process runs:
+    /// the reservation itself is then beyond it already.
+    committed: AtomicUsize,
+}
+
+impl HostPages {
+    /// A provider that has handed out nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { committed: AtomicUsize::new(0) }
+    }
+}
+
+/// The limit of address space, if there is one.
+fn address_limit() -> Option<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
+    if failed || limit.rlim_cur == libc::RLIM_INFINITY {
+        None
+    } else {
+        Some(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+    }
+}
+
+fn checked(status: libc::c_int) -> Result<(), ProviderError> {
+    if status == 0 { Ok(()) } else { Err(ProviderError) }
+}
+
+// SAFETY: `mmap` hands out address space that nobody has; the kernel keeps
+// the other promises. Nothing here allocates.
+unsafe impl PageProvider for HostPages {
+    fn page_size(&self) -> usize {
+        // SAFETY: no preconditions.
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(bytes).unwrap_or(4096)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::all()
+    }
+
+    fn suggest(&self, needed: usize, held: usize) -> usize {
+        match address_limit() {
+            None => needed.max(FIRST),
+            Some(limit) => needed.max((held / 2).clamp(LEAST, (limit / 16).max(LEAST))),
+        }
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh mapping touches nobody's.
+        let start = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(ProviderError);
+        }
+        let start = NonNull::new(start.cast()).ok_or(ProviderError)?;
+        Ok(Reservation { start, bytes })
+    }
+
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let committed = self.committed.load(Relaxed);
+        if address_limit().is_some_and(|limit| committed.saturating_add(bytes) > limit) {
+            return Err(ProviderError);
+        }
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the caller's range is part of a reservation.
+        checked(unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) })?;
+        self.committed.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is committed and its contents nobody's.
+        checked(unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) })
+    }
+
+    unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
+        let Reservation { start, bytes } = reservation;
+        // SAFETY: the caller's reservation is whole and unused.
+        checked(unsafe { libc::munmap(start.as_ptr().cast(), bytes) })
+    }
+
+    unsafe fn remap(
+        &self,
+        from: NonNull<u8>,
+        to: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<(), ProviderError> {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
+        let (from, to) = (from.as_ptr().cast(), to.as_ptr().cast::<libc::c_void>());
+        // SAFETY: the caller's ranges are ours, disjoint and unused meanwhile.
+        let moved = unsafe { libc::mremap(from, bytes, bytes, flags, to) };
+        if moved == to { Ok(()) } else { Err(ProviderError) }
+    }
+
+    unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller's range is committed. A hint: failure is silent.
+        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+    }
+}

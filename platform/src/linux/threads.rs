@@ -1,0 +1,237 @@
+//! Caches per thread: the front end of the process's heap, and numbers of
+//! threads for the caches of other heaps.
+//!
+//! A thread's cache is its own, so pop, push and swap are plain code. It goes
+//! back when the thread ends, in the last round of the destructors of its
+//! keys (POSIX allows four), because other destructors may allocate; what is
+//! allocated or freed after that works without a cache.
+
+use core::ffi::c_void;
+use core::ptr::{null_mut, without_provenance_mut};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use granule_core::FrontEnd;
+use granule_core::base::class::Class;
+use granule_core::cache::Current;
+use granule_core::cache::guarded::Cpu;
+use granule_core::cache::sheaf::Top;
+use granule_core::cache::slot::Slot;
+use granule_core::cache::tops::{STOPPED, Tops};
+
+use super::env::HostEnv;
+use super::{fork, tls};
+
+/// Threads alive at once that have a cache in a heap other than the
+/// process's.
+pub(crate) const MAX_INDEXED: usize = 256;
+
+/// Rounds of key destructors that are left to others.
+const ROUNDS: usize = 3;
+
+/// The front end of the process's heap: a slot per thread.
+///
+/// There is one process's heap; the thread's word is its cache.
+#[derive(Debug, Default)]
+pub struct ThreadSlots(());
+
+impl ThreadSlots {
+    /// For the process's heap alone.
+    #[must_use]
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+}
+
+#[inline(always)]
+fn own_tops() -> Option<&'static Tops> {
+    // SAFETY: null, `STOPPED`, or the tops of a slot: both live for ever.
+    unsafe { tls::slot().cast::<Tops>().as_ref() }
+}
+
+fn stopped() -> *mut c_void {
+    (&raw const STOPPED).cast_mut().cast()
+}
+
+// SAFETY: a thread's word leads to a slot that no other thread uses, and
+// nothing runs on top of it (signal handlers must not allocate). `stop` is
+// granted to the thread itself only.
+unsafe impl FrontEnd<HostEnv> for ThreadSlots {
+    #[inline(always)]
+    fn pop(&self, class: Class) -> *mut u8 {
+        match own_tops() {
+            // SAFETY: the thread's own.
+            Some(tops) => unsafe { tops.pop(class) },
+            None => null_mut(),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
+        match own_tops() {
+            // SAFETY: the thread's own; the rest by the contract.
+            Some(tops) => unsafe { tops.push(class, object) },
+            None => false,
+        }
+    }
+
+    #[inline]
+    unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
+        match own_tops() {
+            Some(tops) if !core::ptr::eq(tops, &raw const STOPPED) => {
+                // SAFETY: the thread's own, and not `STOPPED`; the rest by
+                // the contract.
+                unsafe { tops.swap(class, expected, new) }
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn current(&self) -> Current<'_, HostEnv> {
+        let word = tls::slot();
+        if word == stopped() {
+            return Current::Stopped;
+        }
+        // SAFETY: a slot begins with its tops, and lives for ever.
+        match unsafe { word.cast::<Slot<HostEnv>>().as_ref() } {
+            Some(slot) => Current::Slot(slot),
+            None => Current::Absent,
+        }
+    }
+
+    fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {
+        if !tls::slot().is_null() {
+            return false;
+        }
+        let word = core::ptr::from_ref(slot).cast_mut().cast::<c_void>();
+        // First, because what follows may allocate.
+        tls::set_slot(word);
+        fork::prepare_once();
+        if !call_at_exit() {
+            // The cache could not be given back at the thread's end: none.
+            tls::set_slot(stopped());
+            return false;
+        }
+        true
+    }
+
+    fn stop(&self, slot: &Slot<HostEnv>) -> bool {
+        core::ptr::eq(tls::slot().cast::<Slot<HostEnv>>(), slot)
+    }
+
+    fn restart(&self, _: &Slot<HostEnv>) {}
+}
+
+/// The key whose destructor ends threads, plus one; 0 before it is made.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+fn key() -> Option<libc::pthread_key_t> {
+    // Acquire: pairs with the Release below.
+    let made = KEY.load(Ordering::Acquire);
+    if made != 0 {
+        return Some(made - 1);
+    }
+    let mut new = 0;
+    // SAFETY: `new` is writable; the destructor does not unwind.
+    if unsafe { libc::pthread_key_create(&raw mut new, Some(thread_ends)) } != 0 {
+        return None;
+    }
+    // Release: publishes a key that exists; pairs with the Acquire above.
+    match KEY.compare_exchange(0, new + 1, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Some(new),
+        Err(other) => {
+            // SAFETY: just made, and not the one all use.
+            unsafe { libc::pthread_key_delete(new) };
+            Some(other - 1)
+        }
+    }
+}
+
+/// Sees to it that `thread_ends` runs when the calling thread ends.
+fn call_at_exit() -> bool {
+    let first_round = without_provenance_mut::<c_void>(1);
+    // SAFETY: the key exists. May allocate: the caller holds no lock.
+    key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, first_round) } == 0)
+}
+
+extern "C" fn thread_ends(round: *mut c_void) {
+    if let Some(key) = key()
+        && round.addr() <= ROUNDS
+    {
+        let next = without_provenance_mut(round.addr() + 1);
+        // SAFETY: the key exists; its value's memory is there already.
+        if unsafe { libc::pthread_setspecific(key, next) } == 0 {
+            return;
+        }
+    }
+    give_index_back();
+    let word = tls::slot();
+    tls::set_slot(stopped());
+    if !word.is_null() && word != stopped() {
+        // SAFETY: slots live for ever; the word led this thread alone to it,
+        // and no longer does.
+        unsafe { crate::process_heap().detach(&*word.cast()) };
+    }
+}
+
+/// Which numbers threads have.
+static INDICES: [AtomicUsize; MAX_INDEXED / usize::BITS as usize] =
+    [const { AtomicUsize::new(0) }; MAX_INDEXED / usize::BITS as usize];
+
+/// The number of a thread that has none, nor will: plus one as others.
+const NO_INDEX: usize = usize::MAX;
+
+/// Numbers of threads, for heaps that have a cache for each.
+///
+/// A number is one thread's as long as the thread lives, so no guard is
+/// needed; the next thread that gets it finds the caches warm.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadCpu;
+
+// SAFETY: a number is handed to one thread at a time, with Release and
+// Acquire on its bit.
+unsafe impl Cpu for ThreadCpu {
+    type Guard = ();
+
+    #[inline]
+    fn try_enter() -> Option<(usize, ())> {
+        match tls::index().addr() {
+            0 => take_index(),
+            NO_INDEX => None,
+            number => Some((number - 1, ())),
+        }
+    }
+}
+
+#[cold]
+fn take_index() -> Option<(usize, ())> {
+    let bits = usize::BITS as usize;
+    let taken = INDICES.iter().enumerate().find_map(|(word, entry)| {
+        // Acquire: pairs with the Release in `give_index_back`.
+        let old = entry
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |used| {
+                (used != usize::MAX).then_some(used | used.wrapping_add(1))
+            })
+            .ok()?;
+        Some(word * bits + old.trailing_ones() as usize)
+    });
+    let number = taken.map_or(NO_INDEX, |index| index + 1);
+    tls::set_index(without_provenance_mut(number));
+    if taken.is_some() && !call_at_exit() {
+        give_index_back();
+        return None;
+    }
+    taken.map(|index| (index, ()))
+}
+
+fn give_index_back() {
+    let number = tls::index().addr();
+    tls::set_index(without_provenance_mut(NO_INDEX));
+    if number != 0 && number != NO_INDEX {
+        let bits = usize::BITS as usize;
+        let index = number - 1;
+        // Release: the caches are as this thread left them for the next one;
+        // pairs with the Acquire in `take_index`.
+        INDICES[index / bits].fetch_and(!(1 << (index % bits)), Ordering::Release);
+    }
+}
