@@ -145,6 +145,32 @@ static void fork_again(void)
 
 CASE(grandchildren) { fork_under_load(10 * scale(), fork_again); }
 
+/* Handlers of fork may allocate: the allocator has to stop after the last of
+ * them has run, and to go on before the first. */
+static int handled;
+
+static void handle_fork(void)
+{
+    struct block blocks[100] = {{NULL, 0, 0}};
+    uint64_t rng = (uint64_t)getpid() | 1;
+    churn(blocks, 100, 500, 64 * KIB, &rng);
+    blocks_free(blocks, 100);
+    __atomic_add_fetch(&handled, 1, __ATOMIC_RELAXED);
+}
+
+__attribute__((constructor(101))) static void before_main(void)
+{
+    CHECK_OP(pthread_atfork(handle_fork, handle_fork, handle_fork), ==, 0);
+}
+
+static void check_handlers(void)
+{
+    CHECK_OP(handled % 2, ==, 0);
+    _exit(handled >= 2 ? 0 : 4);
+}
+
+CASE(handlers_of_fork_allocate) { fork_under_load(20 * scale(), check_handlers); }
+
 static void *fork_in_thread(void *argument)
 {
     (void)argument;

@@ -114,7 +114,10 @@ impl Source {
     fn object(&self, extra: &[&str]) -> Result<PathBuf> {
         let dir = library::package_dir().join("c");
         let standard = if self.is_cxx() { "-std=gnu++17" } else { "-std=gnu11" };
-        let mut args: Vec<OsString> = vec!["-c".into(), standard.into()];
+        let mut args: Vec<OsString> = vec!["-c".into()];
+        if !self.flags.iter().any(|flag| flag.to_string_lossy().starts_with("-std=")) {
+            args.push(standard.into());
+        }
         args.extend(FLAGS.iter().chain(extra).map(OsString::from));
         args.extend(self.flags.iter().cloned());
         args.push("-I".into());
@@ -135,14 +138,15 @@ impl Source {
         (compiler, args, print).hash(&mut hasher);
         let prefix = format!("{}-{tag}-", self.file.replace('.', "_"));
         let dir = library::scratch_dir()?;
-        let output = dir.join(format!("{prefix}{:016x}{suffix}", hasher.finish()));
+        let name = format!("{prefix}{:016x}", hasher.finish());
+        let output = dir.join(format!("{name}{suffix}"));
         once(&output, || {
             if output.is_file() {
                 return Ok(());
             }
             sweep(&dir, &prefix);
             // The rename makes a half-written file impossible to find.
-            let partial = dir.join(format!("{prefix}{}.partial", std::process::id()));
+            let partial = dir.join(format!("{name}-{}.partial", std::process::id()));
             let result = Command::new(compiler).args(args).arg("-o").arg(&partial).output();
             let result = result.with_context(|| format!("start {compiler}"))?;
             ensure!(
