@@ -10,6 +10,9 @@ use crate::imp::env::HostEnv;
 use crate::imp::pages::HostPages;
 use crate::imp::threads::{MAX_INDEXED, ThreadCpu, ThreadSlots};
 
+/// Pages for sheaves and slots at a time: 512 KiB, resident as they are used.
+const POOL_PAGES: u32 = 128;
+
 /// The configuration of the process's heap: a cache per thread.
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessConfig;
@@ -18,6 +21,8 @@ impl Config for ProcessConfig {
     type Pages = HostPages;
     type Front = ThreadSlots;
     type Env = HostEnv;
+
+    const POOL_PAGES: u32 = POOL_PAGES;
 }
 
 /// The type of the process's heap.
@@ -40,6 +45,8 @@ impl Config for HeapConfig {
     type Pages = HostPages;
     type Front = Guarded<ThreadCpu, HostEnv, MAX_INDEXED>;
     type Env = HostEnv;
+
+    const POOL_PAGES: u32 = POOL_PAGES;
 }
 
 /// A heap of its own beside the process's: its blocks share nothing with

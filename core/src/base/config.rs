@@ -23,6 +23,10 @@ pub trait Config: Sized + 'static {
     const STASH_MAX: usize = 2 << 20;
     /// Bytes of objects of one class that the shared depot holds.
     const DEPOT_BYTES: usize = 256 << 10;
+    /// Pages taken at a time for sheaves and slots, which never go back: many
+    /// where untouched pages cost nothing, so that they lie together and do
+    /// not pin regions that could be released; few elsewhere.
+    const POOL_PAGES: u32 = 4;
     /// Free runs of at least this many pages are purged when idle.
     const PURGE_MIN_PAGES: u32 = 16;
     /// Milliseconds after which an idle free run is purged; 0 at the next

@@ -15,14 +15,13 @@ use crate::base::sync::Lock;
 use crate::base::units::PageCount;
 use crate::region::Regions;
 
-/// Bytes taken from the regions at a time.
-const CHUNK_PAGES: PageCount = PageCount(4);
-
 /// Free blocks, and a chunk to cut new ones from.
 struct Blocks {
     free: [SheafList; ORDERS],
     next: Option<NonNull<u8>>,
     left: usize,
+    /// Whether the rest of the chunk is known to be zero.
+    zero: bool,
     total: usize,
 }
 
@@ -38,8 +37,14 @@ impl Blocks {
     fn cut(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let start = self.next?;
         self.left = self.left.checked_sub(bytes)?;
-        // SAFETY: `left` says that so much is left of the chunk.
-        self.next = Some(unsafe { start.add(bytes) });
+        // SAFETY: `left` said that so much is left of the chunk, which is
+        // ours. Sheaf words must be even to begin with.
+        unsafe {
+            self.next = Some(start.add(bytes));
+            if !self.zero {
+                start.write_bytes(0, bytes);
+            }
+        }
         Some(start)
     }
 }
@@ -51,6 +56,7 @@ impl<C: Config> Pool<C> {
                 free: [const { SheafList::new() }; ORDERS],
                 next: None,
                 left: 0,
+                zero: false,
                 total: 0,
             }),
         }
@@ -93,20 +99,18 @@ impl<C: Config> Pool<C> {
         if let Some(block) = self.blocks.lock().cut(bytes) {
             return Some(block);
         }
-        let pages = PageCount::covering(bytes)?.max(CHUNK_PAGES);
-        let run = regions.take(provider, pages, 1, Class::LARGE).ok()?;
-        if !run.zero {
-            // SAFETY: the run is ours. Sheaf words must be even to begin with.
-            unsafe { run.start.write_bytes(0, run.pages.bytes()) };
-        }
+        let least = PageCount::covering(bytes)?;
+        let run = regions
+            .take(provider, least.max(PageCount(C::POOL_PAGES)), 1, Class::LARGE)
+            .or_else(|_| regions.take(provider, least, 1, Class::LARGE))
+            .ok()?;
         let mut blocks = self.blocks.lock();
-        blocks.total += run.pages.bytes();
-        if blocks.left > run.pages.bytes() - bytes {
-            // Somebody else's chunk has more left. Ours is all the block's.
-            return Some(run.start);
-        }
+        // What is left of the old chunk is forgotten: less than one block,
+        // but when two threads came here at once.
         blocks.next = Some(run.start);
         blocks.left = run.pages.bytes();
+        blocks.zero = run.zero;
+        blocks.total += run.pages.bytes();
         blocks.cut(bytes)
     }
 

@@ -23,6 +23,9 @@ const COMMIT_STEP: core::ops::RangeInclusive<u32> = 256..=4096;
 /// that huge pages and slabs line up.
 const BASE_ALIGN: usize = 2 << 20;
 
+/// What is large enough for that.
+const ALIGNED_FROM: usize = 64 << 20;
+
 /// A region, at the head of its own reservation.
 pub(crate) struct Region {
     /// What the provider gave.
@@ -65,7 +68,7 @@ struct Layout {
 /// Places tables and pages in a reservation of `bytes` at address `start`.
 fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<Layout> {
     let last = start.checked_add(bytes - 1)?;
-    let align = if bytes >= 8 * BASE_ALIGN { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
+    let align = if bytes >= ALIGNED_FROM { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
     let header = align_up(size_of::<Region>(), DESCRIPTOR_BYTES)?;
     // One page more than can fit at first, then as many as do.
     let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min((1 << 30) - 1);
@@ -93,8 +96,8 @@ impl Region {
         let pages = (pages as usize).checked_add(align as usize)?.checked_add(1)?;
         let bytes = pages.checked_mul(PAGE_SIZE + TABLE_BYTES)?;
         let bytes = bytes.checked_add(size_of::<Self>() + 2 * machine_page + PAGE_SIZE)?;
-        let bytes =
-            if bytes >= 4 * BASE_ALIGN { bytes.checked_add(5 * BASE_ALIGN)? } else { bytes };
+        let room = if bytes >= ALIGNED_FROM - 2 * BASE_ALIGN { 2 * BASE_ALIGN } else { 0 };
+        let bytes = bytes.checked_add(room)?;
         align_up(bytes, machine_page)
     }
 
@@ -362,9 +365,7 @@ mod tests {
             assert!(last <= start + (bytes - 1));
             // Nothing much is left over.
             let lost = bytes - ((place.pages as usize) * (PAGE_SIZE + TABLE_BYTES));
-            assert!(
-                lost < 6 * PAGE_SIZE + if bytes >= 8 * BASE_ALIGN { BASE_ALIGN * 2 } else { 0 }
-            );
+            assert!(lost < 6 * PAGE_SIZE + if bytes >= ALIGNED_FROM { BASE_ALIGN * 2 } else { 0 });
         }
         assert!(layout(0x10000, 4096, 4096).is_none());
     }

@@ -1,12 +1,17 @@
 //! The C++ operators new and delete, in all their forms.
 //!
+//! The forms without exceptions are the C++ library's own: they call the
+//! throwing ones and catch.
+//!
 //! Failing `new` calls the program's new-handler until there is memory, and
 //! throws `std::bad_alloc` when there is no handler. Handler and throw unwind
 //! through the operator, which Rust functions of this library must not be
 //! part of; so the throwing forms are a few instructions of assembly with
 //! unwind information of their own. libstdc++ is found through weak symbols:
-//! C programs do without. Should a statically linked program lack them, it
-//! ends with a report.
+//! C programs do without. A static link takes them from the archive only when
+//! something else needs them, or when told to by
+//! `-Wl,-u,_ZSt17__throw_bad_allocv`; else a failing `new` ends the program
+//! with a report.
 //!
 //! Sized `delete` ignores the size: programs that delete through a base class
 //! without a virtual destructor are wrong, common, and work elsewhere. The
@@ -28,29 +33,6 @@ extern "C" fn no_memory() -> ! {
         libc::write(libc::STDERR_FILENO, REPORT.as_ptr().cast(), REPORT.len());
         libc::abort()
     }
-}
-
-/// The present new-handler, or null.
-fn handler() -> Option<extern "C" fn()> {
-    let get: *const c_void;
-    // SAFETY: a weak symbol's entry in the GOT is null or the function.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        core::arch::asm!(
-            "mov {g}, qword ptr [rip + _ZSt15get_new_handlerv@GOTPCREL]",
-            g = out(reg) get, options(pure, readonly, nostack, preserves_flags));
-        #[cfg(target_arch = "aarch64")]
-        core::arch::asm!(
-            "adrp {g}, :got:_ZSt15get_new_handlerv",
-            "ldr {g}, [{g}, :got_lo12:_ZSt15get_new_handlerv]",
-            g = out(reg) get, options(pure, readonly, nostack, preserves_flags));
-    }
-    if get.is_null() {
-        return None;
-    }
-    // SAFETY: `std::get_new_handler` has this type.
-    let get: extern "C" fn() -> Option<extern "C" fn()> = unsafe { core::mem::transmute(get) };
-    get()
 }
 
 /// A throwing form: `allocate(size, align)` until it succeeds.
@@ -199,38 +181,6 @@ pub unsafe extern "C" fn _ZnwmSt11align_val_t(size: usize, align: usize) -> *mut
 #[unsafe(naked)]
 pub unsafe extern "C" fn _ZnamSt11align_val_t(size: usize, align: usize) -> *mut c_void {
     throwing!(new_aligned)
-}
-
-/// A form that returns null: asks the handler, which must not throw here.
-fn quietly(allocate: impl Fn() -> *mut c_void) -> *mut c_void {
-    loop {
-        let block = allocate();
-        if !block.is_null() {
-            return block;
-        }
-        match handler() {
-            Some(handler) => handler(),
-            None => return block,
-        }
-    }
-}
-
-/// Defines forms that do not throw.
-macro_rules! nothrow {
-    ($($name:ident($($argument:ident),*) = $allocate:expr;)*) => {$(
-        #[doc = concat!("Operator new without exceptions, `", stringify!($name), "`.")]
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $name($($argument: usize,)* _nothrow: *const c_void) -> *mut c_void {
-            quietly(|| $allocate)
-        }
-    )*};
-}
-
-nothrow! {
-    _ZnwmRKSt9nothrow_t(size) = malloc(size);
-    _ZnamRKSt9nothrow_t(size) = malloc(size);
-    _ZnwmSt11align_val_tRKSt9nothrow_t(size, align) = new_aligned(size, align);
-    _ZnamSt11align_val_tRKSt9nothrow_t(size, align) = new_aligned(size, align);
 }
 
 /// Defines forms of delete; all free.

@@ -98,7 +98,7 @@ impl Write for Text {
 }
 
 /// Writes counts as XML, after glibc's `malloc_info`. `options` must be 0,
-/// else -1 and `EINVAL`.
+/// else the result is `EINVAL`.
 ///
 /// # Safety
 ///
@@ -106,8 +106,7 @@ impl Write for Text {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
     if options != 0 || stream.is_null() {
-        fail(libc::EINVAL);
-        return -1;
+        return libc::EINVAL;
     }
     let stats = process_heap().stats();
     let text = Text::of(format_args!(

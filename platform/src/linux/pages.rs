@@ -6,7 +6,7 @@
 //! `mremap`.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use granule_core::PageProvider;
 use granule_core::provider::{Capabilities, ProviderError, Reservation};
@@ -24,16 +24,50 @@ const LEAST: usize = 4 << 20;
 /// Anonymous private memory of the process.
 #[derive(Debug, Default)]
 pub struct HostPages {
-    /// Bytes committed, to keep below a limit set while the process runs:
-    /// the reservation itself is then beyond it already.
+    reserved: AtomicUsize,
+    /// Whether the first reservation was made without a limit.
+    unlimited_at_start: AtomicBool,
     committed: AtomicUsize,
+    /// The limit of address space last seen; 0 when there was none.
+    limit: AtomicUsize,
+    /// What may be committed under that limit.
+    allowance: AtomicUsize,
 }
 
 impl HostPages {
     /// A provider that has handed out nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { committed: AtomicUsize::new(0) }
+        Self {
+            reserved: AtomicUsize::new(0),
+            unlimited_at_start: AtomicBool::new(false),
+            committed: AtomicUsize::new(0),
+            limit: AtomicUsize::new(0),
+            allowance: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether `bytes` more may be committed.
+    ///
+    /// The kernel checks a limit of address space when it maps, and we have
+    /// mapped long before. A program that sets a limit while it runs means
+    /// the memory it uses from then on: so much in all if the limit is below
+    /// what is reserved, so much more if it is above. (Under a limit from the
+    /// start little is reserved at a time, and the kernel's check serves.)
+    fn may_commit(&self, bytes: usize) -> bool {
+        if !self.unlimited_at_start.load(Relaxed) {
+            return true;
+        }
+        let Some(limit) = address_limit() else { return true };
+        let committed = self.committed.load(Relaxed);
+        if self.limit.swap(limit, Relaxed) != limit {
+            let allowance = match limit.checked_sub(self.reserved.load(Relaxed)) {
+                Some(more) => committed.saturating_add(more),
+                None => limit,
+            };
+            self.allowance.store(allowance, Relaxed);
+        }
+        committed.saturating_add(bytes) <= self.allowance.load(Relaxed)
     }
 }
 
@@ -69,7 +103,7 @@ unsafe impl PageProvider for HostPages {
     fn suggest(&self, needed: usize, held: usize) -> usize {
         match address_limit() {
             None => needed.max(FIRST),
-            Some(limit) => needed.max((held / 2).clamp(LEAST, (limit / 16).max(LEAST))),
+            Some(limit) => needed.max((held / 2).clamp(LEAST, (limit / 8).max(LEAST))),
         }
     }
 
@@ -81,12 +115,14 @@ unsafe impl PageProvider for HostPages {
             return Err(ProviderError);
         }
         let start = NonNull::new(start.cast()).ok_or(ProviderError)?;
+        if self.reserved.fetch_add(bytes, Relaxed) == 0 && address_limit().is_none() {
+            self.unlimited_at_start.store(true, Relaxed);
+        }
         Ok(Reservation { start, bytes })
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
-        let committed = self.committed.load(Relaxed);
-        if address_limit().is_some_and(|limit| committed.saturating_add(bytes) > limit) {
+        if !self.may_commit(bytes) {
             return Err(ProviderError);
         }
         let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -104,7 +140,9 @@ unsafe impl PageProvider for HostPages {
     unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
         let Reservation { start, bytes } = reservation;
         // SAFETY: the caller's reservation is whole and unused.
-        checked(unsafe { libc::munmap(start.as_ptr().cast(), bytes) })
+        checked(unsafe { libc::munmap(start.as_ptr().cast(), bytes) })?;
+        self.reserved.fetch_sub(bytes, Relaxed);
+        Ok(())
     }
 
     unsafe fn remap(
