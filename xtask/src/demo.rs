@@ -9,7 +9,7 @@
 use crate::allocator::{Allocator, Preload};
 use crate::figures::{self, mebibytes, median, ratio, seconds};
 use crate::process::Cost;
-use crate::programs::{DEMO, Judge, Observed, Program, Scale};
+use crate::programs::{DEMO, Judge, Observed, Program, START, Scale};
 use crate::progress::Progress;
 use crate::table::{Cell, Table, Tone, heading};
 use crate::{Outcome, Verdict, setup};
@@ -157,6 +157,18 @@ fn print(shown: &[Shown], rounds: u16) {
     }
     println!("\n  CPU is user and system time of all processes; peak is resident memory of the");
     println!("  largest. Ratios are granule to glibc: below 1 is better.");
+    for one in shown.iter().filter(|one| one.program.name == START.name) {
+        let [time, _, peak] = FIGURES.map(|(figure, _)| {
+            let [glibc, granule] = one.medians(figure);
+            granule - glibc
+        });
+        // The ratio of two small figures says little; a person pays the difference.
+        println!(
+            "  A process starts {:+.2} ms later and is {:+.2} MiB larger than on glibc.",
+            time * 1e3,
+            peak / 1024.0
+        );
+    }
     for one in shown {
         for failure in &one.failures {
             println!("\nFAILED {} {failure}", one.program.name);

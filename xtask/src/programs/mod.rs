@@ -15,6 +15,8 @@ mod scripts;
 mod sqlite;
 mod start;
 
+pub(crate) use start::START;
+
 use crate::allocator::Preload;
 use crate::process::{Cost, Job};
 use crate::setup::Need;
@@ -90,7 +92,7 @@ pub(crate) const DEMO: &[&Program] = &[
     &gcc::GCC,
     &git::GIT,
     &scripts::PERL,
-    &start::START,
+    &START,
 ];
 
 /// The programs of `cargo xtask test`.

@@ -53,10 +53,14 @@ pub(crate) fn have_oldest_rust() -> Result<Job> {
     }
     eprintln!("installing Rust {version}");
     let install = ["toolchain", "install", version, "--profile", "minimal", "--no-self-update"];
-    if let Err(error) = Job::new(&rustup).args(install).timeout(TIMEOUT).run_ok() {
-        let cause = format!("{error:#}");
-        let line = cause.lines().rfind(|line| line.contains("error")).unwrap_or("no reason given");
-        bail!("Rust {version}, the oldest supported, is not here and rustup cannot get it: {line}");
+    let done = Job::new(&rustup).args(install).timeout(TIMEOUT).run()?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let reason =
+            said.lines().find(|line| line.starts_with("error")).unwrap_or("no reason given");
+        bail!(
+            "Rust {version}, the oldest supported, is not here and rustup cannot get it ({reason})"
+        );
     }
     Ok(call)
 }
