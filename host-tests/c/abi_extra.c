@@ -23,18 +23,19 @@ CASE(free_sized_frees_what_malloc_gave)
         FOR_SIZES(size, 1, 256 * KIB) {
             void *block = round % 2 ? malloc(size) : calloc(1, size);
             CHECK(block != NULL);
+            memset(block, 1, size);
             errno = 77;
             free_sized(block, size);
             CHECK_OP(errno, ==, 77);
         }
         if (round == 20)
-            before = address_space();
+            before = resident();
     }
     free_sized(realloc(malloc(10), 5000), 5000);
     free_sized(NULL, 10);
     free_sized(NULL, 0);
     free_sized(malloc(0), 0);
-    CHECK_OP(address_space(), <, before + 64 * MIB);
+    CHECK_OP(resident(), <, before + 32 * MIB);
 }
 
 CASE(free_aligned_sized_frees_what_aligned_alloc_gave)
@@ -42,25 +43,27 @@ CASE(free_aligned_sized_frees_what_aligned_alloc_gave)
     size_t before = 0;
     for (int round = 0; round < 50; round++) {
         for (size_t align = 8; align <= MIB; align *= 2) {
-            free_aligned_sized(aligned_alloc(align, 3 * align), align, 3 * align);
+            void *block = aligned_alloc(align, 3 * align);
+            memset(block, 1, align);
+            free_aligned_sized(block, align, 3 * align);
             free_aligned_sized(aligned_alloc(align, 100), align, 100);
         }
         if (round == 5)
-            before = address_space();
+            before = resident();
     }
     free_aligned_sized(NULL, 64, 64);
-    CHECK_OP(address_space(), <, before + 64 * MIB);
+    CHECK_OP(resident(), <, before + 32 * MIB);
 }
 
 CASE(cfree_frees)
 {
-    size_t before = address_space();
-    for (int i = 0; i < 5000; i++) {
-        cfree(malloc(MIB));
+    size_t before = resident();
+    for (int i = 0; i < 1000; i++) {
+        cfree(memset(malloc(200 * KIB), 1, 200 * KIB));
         cfree(malloc(100));
     }
     cfree(NULL);
-    CHECK_OP(address_space(), <, before + 512 * MIB);
+    CHECK_OP(resident(), <, before + 32 * MIB);
 }
 
 CASE(malloc_trim_answers_and_memory_works_on)
@@ -143,7 +146,10 @@ CASE(malloc_info_refuses_unknown_options)
 {
     FILE *stream = tmpfile();
     CHECK(stream != NULL);
-    CHECK_OP(malloc_info(1, stream), ==, EINVAL);
+    /* glibc returns the error; its manual says -1 and errno. */
+    errno = 0;
+    int result = malloc_info(1, stream);
+    CHECK(result == EINVAL || (result == -1 && errno == EINVAL));
     CHECK_OP(ftell(stream), ==, 0);
     fclose(stream);
 }

@@ -6,6 +6,10 @@
 
 #include <sys/resource.h>
 
+/* More than any limit here allows: a library that ignores the limit fails
+ * before it takes the machine's memory. */
+#define TAKEN_AT_MOST (1024 * MIB)
+
 /* Blocks form a list through their first words: nothing else is needed. */
 static inline size_t take_all(void **list, size_t size)
 {
@@ -17,6 +21,7 @@ static inline size_t take_all(void **list, size_t size)
         *(void **)block = *list;
         *list = block;
         taken += size;
+        CHECK_OP(taken, <=, TAKEN_AT_MOST);
     }
     CHECK_OP(errno, ==, ENOMEM);
     return taken;

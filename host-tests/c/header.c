@@ -24,5 +24,5 @@ int main(void)
     free(valloc(1));
     if (granule_get_stats(&stats) != 0 || stats.mapped < stats.committed)
         return 2;
-    return malloc_trim(0) == 0 || malloc_trim(0) == 1 ? 0 : 3;
+    return (unsigned)malloc_trim(0) <= 1 ? 0 : 3;
 }

@@ -17,16 +17,22 @@ static void about_to_misuse(void *pointer)
     CHECK(write(1, text, (size_t)length) == length);
 }
 
-/* Enough traffic in one size class to empty and refill every cache. */
+/* Enough traffic in one size class to overflow every cache, again and again:
+ * rounds of 16 MiB, each freed in another order. A cache that holds both
+ * copies of a block may keep them for a round; an order that repeats might
+ * keep them for ever. */
 static void churn_size(size_t size)
 {
-    enum { COUNT = 20000 };
-    static void *blocks[COUNT];
-    for (int round = 0; round < 4; round++) {
-        for (int i = 0; i < COUNT; i++)
+    static void *blocks[MIB];
+    size_t count = MIB; /* a power of two: every odd step meets each block once */
+    while (count * size > 16 * MIB)
+        count /= 2;
+    for (size_t round = 0; round < 16; round++) {
+        size_t step = 2 * round * 1000003 + 1;
+        for (size_t i = 0; i < count; i++)
             CHECK((blocks[i] = malloc(size)) != NULL);
-        for (int i = 0; i < COUNT; i++)
-            free(blocks[i]);
+        for (size_t i = 0; i < count; i++)
+            free(blocks[i * step % count]);
     }
 }
 
@@ -45,18 +51,24 @@ CASE(double_free_of_1024) { free_twice_and_churn(1024); }
 CASE(double_free_of_8192) { free_twice_and_churn(8192); }
 
 /* The second free comes when the first has long left the caches. */
-CASE(late_double_free)
+static void free_late(int step)
 {
     enum { COUNT = 20000 };
     static void *blocks[COUNT];
     for (int i = 0; i < COUNT; i++)
         blocks[i] = malloc(64);
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < COUNT; i += step)
         free(HIDE(blocks[i]));
     about_to_misuse(blocks[COUNT / 2]);
     free(HIDE(blocks[COUNT / 2]));
     churn_size(64);
 }
+
+/* Among live neighbours, so that the slab is still there to tell. */
+CASE(late_double_free) { free_late(2); }
+
+/* With all neighbours freed: the slab may be gone. */
+CASE(late_double_free_of_a_retired_slab) { free_late(1); }
 
 /* Two blocks freed in turn: the second free is not of the last one freed. */
 CASE(interleaved_double_free)
