@@ -21,6 +21,8 @@ pub trait Config: Sized + 'static {
     const STASH_MIN: usize = 64 << 10;
     /// ... and at most this much. In between, a fraction of the heap.
     const STASH_MAX: usize = 2 << 20;
+    /// Largest run, in bytes, that one CPU keeps for its next large request.
+    const PARKED_MAX: usize = 2 << 20;
     /// Bytes of objects of one class that the shared depot holds.
     const DEPOT_BYTES: usize = 256 << 10;
     /// Pages taken at a time for sheaves and slots, which never go back: many

@@ -15,13 +15,14 @@ use super::pool::Pool;
 use super::slot::Slot;
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::env::Environment;
 use crate::base::sync::Lock;
 
 /// Slots no CPU or thread has.
-struct Unused<E: crate::base::env::Environment>(Option<NonNull<Slot<E>>>);
+struct Unused<E: Environment>(Option<NonNull<Slot<E>>>);
 
 // SAFETY: slots are the heap's own and live for ever; reached under the lock.
-unsafe impl<E: crate::base::env::Environment> Send for Unused<E> {}
+unsafe impl<E: Environment> Send for Unused<E> {}
 
 /// Every slot ever made. They are never given back, only used again.
 pub(crate) struct Registry<C: Config> {
@@ -172,6 +173,7 @@ impl<C: Config> Cache<C> {
                 self.pool.give(flush(lower, class, sheaf));
             }
         }
+        self.drain_parked(lower, &slot.parked, C::Env::now_ms());
         while let Some(sheaf) = { slot.stash.lock().take_any_empty() } {
             self.pool.give(sheaf);
         }
@@ -221,6 +223,11 @@ impl<C: Config> Cache<C> {
             })
             .sum();
         in_depot + in_slots
+    }
+
+    /// Bytes in parked runs.
+    pub(crate) fn parked_bytes(&self) -> usize {
+        self.registry.slots().map(|slot| slot.parked.bytes()).sum()
     }
 
     /// Slots in use, and bytes of memory for sheaves and slots.

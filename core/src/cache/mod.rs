@@ -12,6 +12,7 @@
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
 //! - [`pool`]: memory for sheaves and slots;
 //! - [`slot`]: a CPU's cache, fast path and stash;
+//! - [`parked`]: one large run a slot;
 //! - [`depot`]: full sheaves that no CPU holds;
 //! - [`paths`]: the slow paths, which bring these together;
 //! - [`drain`]: emptying slots and depot.
@@ -24,6 +25,7 @@ pub mod tops;
 
 pub(crate) mod depot;
 pub(crate) mod drain;
+pub(crate) mod parked;
 pub(crate) mod paths;
 pub(crate) mod pool;
 

@@ -55,7 +55,7 @@ enum Heat {
 }
 
 /// The caller's place, after it has been given a slot if it lacked one.
-enum Place<'a, C: Config> {
+pub(super) enum Place<'a, C: Config> {
     Slot(&'a Slot<C::Env>),
     Uncached,
 }
@@ -133,13 +133,23 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+    #[inline]
+    pub(super) fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+        match lower.front.current() {
+            Current::Slot(slot) => {
+                self.keep_up(lower, slot);
+                Place::Slot(slot)
+            }
+            _ => self.find_place(lower),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
         loop {
             match lower.front.current() {
-                Current::Slot(slot) => {
-                    self.keep_up(lower, slot);
-                    return Place::Slot(slot);
-                }
+                Current::Slot(slot) => return Place::Slot(slot),
                 Current::Stopped => return Place::Uncached,
                 Current::Absent => {
                     let Some(slot) = self.registry.obtain(&self.pool, lower) else {

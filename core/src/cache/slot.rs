@@ -10,6 +10,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
 
+use super::parked::Parked;
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
@@ -25,6 +26,7 @@ pub struct Slot<E: Environment> {
     /// First, so that a pointer to the slot is one to its tops.
     tops: Tops,
     pub(crate) stash: Lock<Stash, E>,
+    pub(crate) parked: Parked,
     /// The next slot in the list of all, written once.
     pub(crate) next: Option<NonNull<Slot<E>>>,
     /// The next slot in the list of unused ones, under the registry's lock.
@@ -46,6 +48,7 @@ impl<E: Environment> Slot<E> {
         Self {
             tops: Tops::new(),
             stash: Lock::new(Stash::new()),
+            parked: Parked::new(),
             next,
             next_unused: AtomicPtr::new(core::ptr::null_mut()),
             in_use: AtomicBool::new(false),

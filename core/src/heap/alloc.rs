@@ -6,7 +6,7 @@ use core::ptr::{NonNull, null_mut};
 use super::Heap;
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::units::{PAGE_SHIFT, PageCount};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::cache::FrontEnd;
 use crate::region::Run;
 
@@ -72,35 +72,55 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
-        let attempt = || match class {
+        let block = match class {
             Class::LARGE => self.alloc_run(layout, fill),
-            class => {
-                let object = self.cache.refill(self.lower(), class)?;
-                if fill == Fill::Zero {
-                    // SAFETY: an object of the class, ours.
-                    unsafe { object.write_bytes(0, layout.size()) };
-                }
-                Some(object)
-            }
+            class => self.alloc_object(class, layout, fill),
         };
-        self.tick();
-        attempt()
-            .or_else(|| {
-                // Out of memory: give back all there is, and try once more.
-                self.reclaim();
-                attempt()
-            })
-            .map_or(null_mut(), NonNull::as_ptr)
+        match block {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_after_reclaim(class, layout, fill),
+        }
+    }
+
+    /// Out of memory: gives back all there is, and tries once more.
+    #[cold]
+    #[inline(never)]
+    fn alloc_after_reclaim(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
+        self.reclaim();
+        let block = match class {
+            Class::LARGE => self.alloc_run(layout, fill),
+            class => self.alloc_object(class, layout, fill),
+        };
+        block.map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    fn alloc_object(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
+        let object = self.cache.refill(self.lower(), class)?;
+        if fill == Fill::Zero {
+            // SAFETY: an object of the class, ours.
+            unsafe { object.write_bytes(0, layout.size()) };
+        }
+        Some(object)
     }
 
     /// A run of pages for a large block.
     fn alloc_run(&self, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
-        let run = self.take_run(layout)?;
-        if fill == Fill::Zero && !run.zero {
+        let (start, zero) = match self.take_parked(layout) {
+            Some(parked) => (parked, false),
+            None => self.take_run(layout).map(|run| (run.start, run.zero))?,
+        };
+        if fill == Fill::Zero && !zero {
             // SAFETY: the run is ours.
-            unsafe { run.start.write_bytes(0, layout.size()) };
+            unsafe { start.write_bytes(0, layout.size()) };
         }
-        Some(run.start)
+        Some(start)
+    }
+
+    #[inline]
+    fn take_parked(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let pages = PageCount::covering(layout.size().max(1))?;
+        let plain = layout.align() <= PAGE_SIZE;
+        plain.then(|| self.cache.unpark(self.lower(), pages)).flatten()
     }
 
     pub(super) fn take_run(&self, layout: Layout) -> Option<Run> {

@@ -10,7 +10,7 @@ use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
-use crate::region::set::Contents;
+use crate::region::set::{Contents, Located};
 
 impl<C: Config> Heap<C> {
     /// Frees a block, given the layout it was allocated with.
@@ -69,30 +69,37 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn free_slow(&self, class: Class, pointer: NonNull<u8>) {
-        let class = if class.is_small() {
-            class
-        } else {
-            // A large block; or a small one outside the first region.
-            match self.regions.locate(pointer.as_ptr()) {
-                Some(located) => located.class(),
-                None => self.fault(FaultKind::InvalidPointer, pointer),
-            }
-        };
         if class.is_small() {
             self.cache.overflow(self.lower(), class, pointer);
         } else {
-            self.free_run(pointer);
+            // A large block; or a small one outside the first region.
+            match self.regions.locate(pointer.as_ptr()) {
+                Some(at) if at.class().is_small() => {
+                    self.cache.overflow(self.lower(), at.class(), pointer);
+                }
+                Some(at) => return self.free_run(pointer, at),
+                None => self.fault(FaultKind::InvalidPointer, pointer),
+            }
         }
-        self.tick();
+        self.tick(C::Env::now_ms());
     }
 
-    fn free_run(&self, pointer: NonNull<u8>) {
+    fn free_run(&self, pointer: NonNull<u8>, at: Located<'_>) {
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
-        if !aligned {
-            self.fault(FaultKind::InvalidPointer, pointer);
-        }
-        if self.regions.give(pointer, Contents::Dirty).is_err() {
-            self.fault(FaultKind::DoubleFree, pointer);
+        let Some(pages) = at.run().filter(|_| aligned) else {
+            let kind = if aligned { FaultKind::DoubleFree } else { FaultKind::InvalidPointer };
+            self.fault(kind, pointer);
+        };
+        match self.cache.park(self.lower(), pointer, at, pages) {
+            Ok(true) => {}
+            Ok(false) => {
+                let now = C::Env::now_ms();
+                if self.regions.give(pointer, Contents::Dirty, now).is_err() {
+                    self.fault(FaultKind::DoubleFree, pointer);
+                }
+                self.tick(now);
+            }
+            Err(kind) => self.fault(kind, pointer),
         }
     }
 

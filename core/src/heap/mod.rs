@@ -129,7 +129,9 @@ impl<C: Config> Heap<C> {
         }
         slab_run_bytes *= crate::base::units::PAGE_SIZE;
         stats.cached_bytes = self.cache.cached_bytes();
-        stats.large_bytes = regions.used.saturating_sub(slab_run_bytes + own_bytes);
+        stats.parked_bytes = self.cache.parked_bytes();
+        let not_large = slab_run_bytes + own_bytes + stats.parked_bytes;
+        stats.large_bytes = regions.used.saturating_sub(not_large);
         stats
     }
 

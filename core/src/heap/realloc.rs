@@ -7,6 +7,7 @@ use core::ptr::{NonNull, null_mut};
 use super::Heap;
 use crate::base::class::{Class, MAX_SMALL};
 use crate::base::config::Config;
+use crate::base::env::Environment;
 use crate::base::fault::FaultKind;
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
@@ -130,7 +131,7 @@ impl<C: Config> Heap<C> {
     }
 
     fn give_or_fault(&self, start: NonNull<u8>, contents: Contents) {
-        if self.regions.give(start, contents).is_err() {
+        if self.regions.give(start, contents, C::Env::now_ms()).is_err() {
             self.fault(FaultKind::Corrupted, start);
         }
     }

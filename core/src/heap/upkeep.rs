@@ -10,11 +10,10 @@ use crate::region::purge::Urgency;
 const TICK_MS: u32 = 50;
 
 impl<C: Config> Heap<C> {
-    /// Now and then, on slow paths: gives back what has been idle. There is
+    /// Now and then, when something is freed: gives back what has been idle. There is
     /// no thread for it; a heap nobody uses keeps what it has.
     #[inline]
-    pub(super) fn tick(&self) {
-        let now = C::Env::now_ms();
+    pub(super) fn tick(&self, now: u32) {
         if self.regions.tick_is_due(now, TICK_MS) {
             self.tick_now(now);
         }
@@ -23,6 +22,7 @@ impl<C: Config> Heap<C> {
     #[cold]
     fn tick_now(&self, now: u32) {
         self.cache.trim_depot(self.lower());
+        self.cache.trim_parked(self.lower(), now);
         self.regions.give_back(&self.provider, now, Urgency::Idle);
     }
 

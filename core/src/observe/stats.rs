@@ -23,6 +23,8 @@ pub struct Stats {
     pub slab_free_bytes: usize,
     /// Objects cached in slots and depot.
     pub cached_bytes: usize,
+    /// Runs of pages kept by slots for the next large block.
+    pub parked_bytes: usize,
     /// Runs of pages handed out as large blocks.
     pub large_bytes: usize,
     /// Memory for sheaves and slots.

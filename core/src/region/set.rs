@@ -30,6 +30,10 @@ pub(crate) struct Run {
     pub zero: bool,
 }
 
+/// The class byte of the first page of a run that a slot has parked. No
+/// class: looks like [`Class::LARGE`].
+const PARKED: u8 = u8::MAX;
+
 /// A page of a region, found from a pointer.
 #[derive(Clone, Copy)]
 pub(crate) struct Located<'a> {
@@ -49,6 +53,24 @@ impl<'a> Located<'a> {
     #[inline]
     pub(crate) fn run(&self) -> Option<PageCount> {
         self.region.tables.used_run_at(self.page).map(PageCount)
+    }
+
+    /// Whether the run that starts here is parked.
+    #[inline]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.region.tables.class_byte(self.page).load(Relaxed) == PARKED
+    }
+
+    /// Marks it as parked. The run is the caller's.
+    #[inline]
+    pub(crate) fn mark_parked(&self) {
+        self.region.tables.class_byte(self.page).store(PARKED, Relaxed);
+    }
+
+    /// Takes the mark away. The run is the caller's.
+    #[inline]
+    pub(crate) fn unmark_parked(&self) {
+        self.region.tables.class_byte(self.page).store(Class::LARGE.byte(), Relaxed);
     }
 
     /// The descriptors of the aligned run of `pages` (a power of two) that
@@ -213,18 +235,22 @@ impl<C: Config> Regions<C> {
         self.set.lock().regions.iter().position(Option::is_none)
     }
 
-    /// Gives back the used run that starts at `start`. Its pages' class bytes
+    /// Gives back, at the time `now`, the used run that starts at `start`. Its pages' class bytes
     /// become 0.
-    pub(crate) fn give(&self, start: NonNull<u8>, contents: Contents) -> Result<(), NotARun> {
+    pub(crate) fn give(
+        &self,
+        start: NonNull<u8>,
+        contents: Contents,
+        now: u32,
+    ) -> Result<(), NotARun> {
         let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
         let pages = located.run().ok_or(NotARun)?;
         if located.class().is_small() {
             set_class(located, pages, Class::LARGE);
         }
-        let stamp = contents.stamp(C::Env::now_ms());
         let _set = self.set.lock();
         // SAFETY: the lock is held, and this is the one reference.
-        unsafe { located.region.state() }.give(located.page, pages.get(), stamp);
+        unsafe { located.region.state() }.give(located.page, pages.get(), contents.stamp(now));
         Ok(())
     }
 

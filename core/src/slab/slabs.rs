@@ -178,7 +178,7 @@ impl<C: Config> Slabs<C> {
             // SAFETY: retired slabs are ours alone; read before the run, and
             // with it the header, is given up.
             let (start, next) = unsafe { (slab.as_ref().run_start(), slab.as_ref().next) };
-            if regions.give(start, Contents::Dirty).is_err() {
+            if regions.give(start, Contents::Dirty, C::Env::now_ms()).is_err() {
                 C::Env::fatal(Fault::new(FaultKind::Corrupted, start.as_ptr()));
             }
             at = next;

@@ -6,7 +6,7 @@ use core::ffi::{c_int, c_void};
 use granule_rt::base::class::Class;
 use granule_rt::process_heap;
 
-use crate::errno::{block, fail, kept};
+use crate::errno::{block, fail};
 use crate::standard::free;
 
 /// Bytes of a page, for `valloc` and `pvalloc`.
@@ -28,13 +28,13 @@ fn allocate(align: usize, size: usize) -> *mut u8 {
 
 /// For the C++ operators: `allocate` that keeps `errno`.
 pub(crate) extern "C" fn new_aligned(size: usize, align: usize) -> *mut c_void {
-    block(|| allocate(align, size))
+    block(allocate(align, size))
 }
 
 /// C11: `align` must be a power of two, else null and `EINVAL`.
 #[unsafe(no_mangle)]
 pub extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
-    if align.is_power_of_two() { block(|| allocate(align, size)) } else { fail(libc::EINVAL) }
+    if align.is_power_of_two() { block(allocate(align, size)) } else { fail(libc::EINVAL) }
 }
 
 /// As [`aligned_alloc`].
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, siz
     if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
         return libc::EINVAL;
     }
-    let block = kept(|| allocate(align, size));
+    let block = allocate(align, size);
     if block.is_null() {
         return libc::ENOMEM;
     }

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use granule_rt::observe::stats::Stats;
 use granule_rt::process_heap;
 
-use crate::errno::{fail, kept};
+use crate::errno::fail;
 
 /// Bytes usable at a block; 0 for null.
 ///
@@ -26,7 +26,7 @@ pub unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
 /// the page faults.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_trim(_keep: usize) -> c_int {
-    c_int::from(kept(|| process_heap().reclaim()) > 0)
+    c_int::from(process_heap().reclaim() > 0)
 }
 
 /// glibc's tunables mean nothing here: accepted, without effect.
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
 pub extern "C" fn malloc_stats() {
     let text = Text::of(format_args!("granule\n{}\n", process_heap().stats()));
     // SAFETY: the text is as long as said.
-    kept(|| unsafe { libc::write(libc::STDERR_FILENO, text.bytes.as_ptr().cast(), text.len) });
+    unsafe { libc::write(libc::STDERR_FILENO, text.bytes.as_ptr().cast(), text.len) };
 }
 
 /// The library's version.
@@ -164,12 +164,12 @@ pub struct GranuleStats {
 
 impl From<Stats> for GranuleStats {
     fn from(stats: Stats) -> Self {
-        let held = stats.live_bytes() + stats.cached_bytes + stats.own_bytes;
+        let held = stats.live_bytes() + stats.cached_bytes + stats.parked_bytes + stats.own_bytes;
         Self {
             mapped: stats.reserved as u64,
             committed: stats.committed as u64,
             live_bytes: stats.live_bytes() as u64,
-            cached_bytes: stats.cached_bytes as u64,
+            cached_bytes: (stats.cached_bytes + stats.parked_bytes) as u64,
             free_bytes: stats.committed.saturating_sub(held) as u64,
             large_bytes: stats.large_bytes as u64,
             slabs: stats.slabs as u64,

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use granule_rt::base::class::Class;
 use granule_rt::process_heap;
 
-use crate::errno::{block, fail, kept};
+use crate::errno::{block, fail};
 
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
 /// a block of its own.
@@ -21,7 +21,7 @@ pub extern "C" fn malloc(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow(size: usize) -> *mut c_void {
-    block(|| process_heap().alloc_class(Class::for_malloc(size), size))
+    block(process_heap().alloc_class(Class::for_malloc(size), size))
 }
 
 /// Frees a block. Null is allowed; `errno` is kept.
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
 extern "C" fn free_slow(pointer: *mut c_void) {
     if let Some(pointer) = NonNull::new(pointer.cast()) {
         // SAFETY: by the contract of `free`.
-        kept(|| unsafe { process_heap().free(pointer) });
+        unsafe { process_heap().free(pointer) };
     }
 }
 
@@ -89,7 +89,7 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn calloc_slow(size: usize) -> *mut c_void {
-    block(|| process_heap().alloc_class_zeroed(Class::for_malloc(size), size))
+    block(process_heap().alloc_class_zeroed(Class::for_malloc(size), size))
 }
 
 /// Makes a block `size` bytes large. Null `pointer` allocates; size 0 frees
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
         return core::ptr::null_mut();
     }
     // SAFETY: by the contract.
-    block(|| unsafe { process_heap().realloc_unsized(old, size) })
+    block(unsafe { process_heap().realloc_unsized(old, size) })
 }
 
 /// `realloc` to `count * size` bytes; on overflow null and `ENOMEM`, with the

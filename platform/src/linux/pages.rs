@@ -83,8 +83,21 @@ fn address_limit() -> Option<usize> {
     }
 }
 
-fn checked(status: libc::c_int) -> Result<(), ProviderError> {
-    if status == 0 { Ok(()) } else { Err(ProviderError) }
+/// Runs a system call and keeps `errno`, which a failure would set: `free`
+/// and a successful `malloc` must not.
+fn quietly<R>(call: impl FnOnce() -> R) -> R {
+    // SAFETY: every thread has an errno.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: it is the calling thread's.
+    let before = unsafe { errno.read() };
+    let result = call();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+    result
+}
+
+fn checked(call: impl FnOnce() -> libc::c_int) -> Result<(), ProviderError> {
+    if quietly(call) == 0 { Ok(()) } else { Err(ProviderError) }
 }
 
 // SAFETY: `mmap` hands out address space that nobody has; the kernel keeps
@@ -110,7 +123,8 @@ unsafe impl PageProvider for HostPages {
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a fresh mapping touches nobody's.
-        let start = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        let start =
+            quietly(|| unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) });
         if start == libc::MAP_FAILED {
             return Err(ProviderError);
         }
@@ -127,20 +141,20 @@ unsafe impl PageProvider for HostPages {
         }
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the caller's range is part of a reservation.
-        checked(unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) })?;
+        checked(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) })?;
         self.committed.fetch_add(bytes, Relaxed);
         Ok(())
     }
 
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         // SAFETY: the caller's range is committed and its contents nobody's.
-        checked(unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) })
+        checked(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED) })
     }
 
     unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
         let Reservation { start, bytes } = reservation;
         // SAFETY: the caller's reservation is whole and unused.
-        checked(unsafe { libc::munmap(start.as_ptr().cast(), bytes) })?;
+        checked(|| unsafe { libc::munmap(start.as_ptr().cast(), bytes) })?;
         self.reserved.fetch_sub(bytes, Relaxed);
         Ok(())
     }
@@ -154,12 +168,13 @@ unsafe impl PageProvider for HostPages {
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
         let (from, to) = (from.as_ptr().cast(), to.as_ptr().cast::<libc::c_void>());
         // SAFETY: the caller's ranges are ours, disjoint and unused meanwhile.
-        let moved = unsafe { libc::mremap(from, bytes, bytes, flags, to) };
+        let moved = quietly(|| unsafe { libc::mremap(from, bytes, bytes, flags, to) });
         if moved == to { Ok(()) } else { Err(ProviderError) }
     }
 
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's range is committed. A hint: failure is silent.
-        unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+        let _ =
+            checked(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) });
     }
 }
