@@ -119,7 +119,7 @@ const fn infos() -> [ClassInfo; CLASSES] {
     }; CLASSES];
     let mut class = 1;
     while class < CLASSES {
-        table[class] = info(class);
+        table[class] = Class(class as u8).info_const();
         class += 1;
     }
     table
@@ -291,7 +291,7 @@ mod tests {
                 assert_eq!(class.size() % align, 0, "{size} {align}");
                 assert!(class.natural_align() >= align);
                 let below = Class(class.0 - 1);
-                let fits = below.size() >= size.max(1) && below.size() % align == 0;
+                let fits = below.size() >= size.max(1) && below.size().is_multiple_of(align);
                 assert!(!below.is_small() || !fits, "{size} {align} fits a smaller class");
             }
         }

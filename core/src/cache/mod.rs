@@ -10,12 +10,12 @@
 //! - [`tops`]: what a fast path sees of a CPU: one word a class;
 //! - [`frontend`]: the hook that finds it;
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
-//! - [`pool`]: memory for sheaves and slots;
+//! - `pool`: memory for sheaves and slots;
 //! - [`slot`]: a CPU's cache, fast path and stash;
-//! - [`parked`]: one large run a slot;
-//! - [`depot`]: full sheaves that no CPU holds;
-//! - [`paths`]: the slow paths, which bring these together;
-//! - [`drain`]: emptying slots and depot.
+//! - `parked`: one large run a slot;
+//! - `depot`: full sheaves that no CPU holds;
+//! - `paths`: the slow paths, which bring these together;
+//! - `drain`: emptying slots and depot.
 
 pub mod frontend;
 pub mod guarded;

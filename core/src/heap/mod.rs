@@ -13,10 +13,10 @@
 //!        large ─ regions.give (coalesce)
 //! ```
 //!
-//! - [`alloc`]: allocation, zeroed and aligned;
-//! - [`free`]: sized and unsized;
-//! - [`realloc`]: in place, by remapping, or by copy outside any lock;
-//! - [`upkeep`]: ticks, out-of-memory reclaim, fork, threads' ends.
+//! - `alloc`: allocation, zeroed and aligned;
+//! - `free`: sized and unsized;
+//! - `realloc`: in place, by remapping, or by copy outside any lock;
+//! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
 mod free;
