@@ -23,8 +23,11 @@ pub trait Config: Sized + 'static {
     const STASH_MAX: usize = 2 << 20;
     /// Largest run, in bytes, that one CPU keeps for its next large request.
     const PARKED_MAX: usize = 2 << 20;
-    /// Bytes of objects of one class that the shared depot holds.
-    const DEPOT_BYTES: usize = 256 << 10;
+    /// Bytes of objects of one class that the shared depot holds: at least
+    /// this much ...
+    const DEPOT_MIN: usize = 64 << 10;
+    /// ... and at most this much. In between, a fraction of the heap.
+    const DEPOT_MAX: usize = 512 << 10;
     /// Pages taken at a time for sheaves and slots, which never go back: many
     /// where untouched pages cost nothing, so that they lie together and do
     /// not pin regions that could be released; few elsewhere.

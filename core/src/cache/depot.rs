@@ -43,10 +43,11 @@ impl<C: Config> Depot<C> {
     }
 
     /// Stores a full sheaf, or gives it back when there are enough.
-    pub(crate) fn put(&self, class: Class, sheaf: Sheaf) -> Option<Sheaf> {
+    /// Enough are `limit` bytes of objects, or one sheaf.
+    pub(crate) fn put(&self, class: Class, sheaf: Sheaf, limit: usize) -> Option<Sheaf> {
         let bytes = sheaf.len() * class.size();
         let mut shelf = self.classes[class.index()].lock();
-        if shelf.full.count() > 0 && shelf.bytes + bytes > C::DEPOT_BYTES {
+        if shelf.full.count() > 0 && shelf.bytes + bytes > limit {
             return Some(sheaf);
         }
         shelf.bytes += bytes;
@@ -58,7 +59,10 @@ impl<C: Config> Depot<C> {
     /// last one, which the caller may take.
     pub(crate) fn trim(&self, class: Class) -> u32 {
         let mut shelf = self.classes[class.index()].lock();
-        core::mem::replace(&mut shelf.low, u32::MAX).min(shelf.full.count())
+        let unneeded = shelf.low;
+        // What will be left when the caller has taken them.
+        shelf.low = shelf.full.count() - unneeded;
+        unneeded
     }
 
     /// Bytes of objects held of a class.

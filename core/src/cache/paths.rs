@@ -213,7 +213,7 @@ impl<C: Config> Cache<C> {
             None => Some((class, sheaf)),
         };
         if let Some((class, sheaf)) = rejected
-            && let Some(sheaf) = self.depot.put(class, sheaf)
+            && let Some(sheaf) = self.depot.put(class, sheaf, depot_limit(lower))
         {
             self.put_emptied(lower, slot, class, sheaf);
         }
@@ -237,6 +237,11 @@ impl<C: Config> Cache<C> {
         let slots = self.registry.active().max(2) as usize;
         (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
     }
+}
+
+/// Bytes of objects of one class that the depot may hold.
+fn depot_limit<C: Config>(lower: Lower<'_, C>) -> usize {
+    (lower.regions.extent() / 64).clamp(C::DEPOT_MIN, C::DEPOT_MAX)
 }
 
 /// Gives the objects in a sheaf back to the slabs.

@@ -78,6 +78,8 @@ impl<C: Config> Heap<C> {
         };
         match block {
             Some(block) => block.as_ptr(),
+            // What no memory could hold is refused at once.
+            None if PageCount::covering(layout.size()).is_none() => null_mut(),
             None => self.alloc_after_reclaim(class, layout, fill),
         }
     }
