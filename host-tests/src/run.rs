@@ -46,14 +46,14 @@ pub struct Outcome {
 }
 
 impl Run {
-    /// A run of `program` without arguments, with a minute to finish.
+    /// A run of `program` without arguments, with half a minute to finish.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
             preload: Vec::new(),
-            timeout: Duration::from_secs(60) * crate::scale(),
+            timeout: Duration::from_secs(30) * crate::scale(),
             address_space: None,
         }
     }
@@ -100,9 +100,11 @@ impl Run {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let address_space = self.address_space;
         // SAFETY: the closure runs between fork and exec and only calls
-        // `setrlimit`, which is async-signal-safe and takes no lock.
+        // `prctl` and `setrlimit`, system calls that take no lock.
         unsafe {
             command.pre_exec(move || {
+                // A program does not outlive the test that waits for it.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 set_limit(libc::RLIMIT_CORE, 0)?;
                 address_space.map_or(Ok(()), |bytes| set_limit(libc::RLIMIT_AS, bytes))
             });
