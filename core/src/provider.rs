@@ -1,4 +1,4 @@
-//! Layer 1, provider. Uses: nothing. Where memory comes from.
+//! Layer 1, provider. Uses: base. Where memory comes from.
 //!
 //! A provider hands out contiguous *reservations* and changes the state of
 //! pages inside them. It never sees the heap and is never called for a range
@@ -56,6 +56,42 @@ pub struct Reservation {
     pub start: NonNull<u8>,
     /// Length in bytes.
     pub bytes: usize,
+}
+
+/// The provider that has nothing: for heaps that live on what
+/// [`Heap::add_region`](crate::Heap::add_region) gives them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPages;
+
+// SAFETY: it hands out nothing and has no capabilities.
+unsafe impl PageProvider for NoPages {
+    fn page_size(&self) -> usize {
+        crate::base::units::PAGE_SIZE
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::empty()
+    }
+
+    fn suggest(&self, needed: usize, _held: usize) -> usize {
+        needed
+    }
+
+    fn reserve(&self, _bytes: usize) -> Result<Reservation, ProviderError> {
+        Err(ProviderError)
+    }
+
+    unsafe fn commit(&self, _start: NonNull<u8>, _bytes: usize) -> Result<(), ProviderError> {
+        Err(ProviderError)
+    }
+
+    unsafe fn purge(&self, _start: NonNull<u8>, _bytes: usize) -> Result<(), ProviderError> {
+        Err(ProviderError)
+    }
+
+    unsafe fn release(&self, _reservation: Reservation) -> Result<(), ProviderError> {
+        Err(ProviderError)
+    }
 }
 
 /// A NUMA node; 0 where there is only one.

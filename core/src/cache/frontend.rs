@@ -45,7 +45,7 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     /// Pops an object from the CPU's sheaf of `class`; null on a miss.
     fn pop(&self, class: Class) -> *mut u8;
 
-    /// Pushes an object of `class`; `false` on a miss.
+    /// Pushes an object of `class`; `false` on a miss, and for any odd pointer.
     ///
     /// # Safety
     ///

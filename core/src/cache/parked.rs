@@ -19,7 +19,7 @@ use super::paths::{Cache, Lower, Place};
 use crate::base::config::Config;
 use crate::base::fault::FaultKind;
 use crate::base::units::PageCount;
-use crate::region::set::{Contents, Located};
+use crate::region::{Contents, Located};
 
 /// The place for one run.
 pub(crate) struct Parked {

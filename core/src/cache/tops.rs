@@ -60,7 +60,7 @@ impl Tops {
         object
     }
 
-    /// Pushes an object; `false` on a miss.
+    /// Pushes an object; `false` on a miss, and for any odd pointer.
     ///
     /// # Safety
     ///
@@ -70,7 +70,8 @@ impl Tops {
     #[inline(always)]
     pub unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         let (word, there) = self.get(class).at();
-        if is_mark(there) {
+        // An odd pointer is no object's, and would read as a mark.
+        if is_mark(there.map_addr(|word| word | object.addr())) {
             return false;
         }
         // SAFETY: C1, the sheaf is the tops', and the word at the top is free.

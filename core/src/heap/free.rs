@@ -10,7 +10,10 @@ use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
-use crate::region::set::{Contents, Located};
+use crate::region::{Contents, Located};
+
+/// What every block is aligned to, in bytes.
+const SMALLEST_ALIGN: usize = 8;
 
 impl<C: Config> Heap<C> {
     /// Frees a block, given the layout it was allocated with.
@@ -69,6 +72,9 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn free_slow(&self, class: Class, pointer: NonNull<u8>) {
+        if !pointer.addr().get().is_multiple_of(SMALLEST_ALIGN) {
+            self.fault(FaultKind::InvalidPointer, pointer);
+        }
         if class.is_small() {
             self.cache.overflow(self.lower(), class, pointer);
         } else {
@@ -87,7 +93,8 @@ impl<C: Config> Heap<C> {
     fn free_run(&self, pointer: NonNull<u8>, at: Located<'_>) {
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
         let Some(pages) = at.run().filter(|_| aligned) else {
-            let kind = if aligned { FaultKind::DoubleFree } else { FaultKind::InvalidPointer };
+            let free = aligned && at.is_in_free_run();
+            let kind = if free { FaultKind::DoubleFree } else { FaultKind::InvalidPointer };
             self.fault(kind, pointer);
         };
         match self.cache.park(self.lower(), pointer, at, pages) {

@@ -142,3 +142,7 @@ impl<C: Config> Heap<C> {
         ClassStats { slabs: slabs.slabs, capacity: slabs.capacity, free: slabs.free }
     }
 }
+
+#[cfg(test)]
+#[path = "heap_tests.rs"]
+mod tests;

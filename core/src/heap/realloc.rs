@@ -11,7 +11,7 @@ use crate::base::env::Environment;
 use crate::base::fault::FaultKind;
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
-use crate::region::set::Contents;
+use crate::region::Contents;
 
 /// Blocks of at least this many pages are moved by the provider rather than
 /// copied: below, two system calls cost more than the copy.
@@ -109,18 +109,19 @@ impl<C: Config> Heap<C> {
     /// Moves a run's pages to a larger run without copying.
     fn remap_run(&self, pointer: NonNull<u8>, old: PageCount, new: Layout) -> Option<NonNull<u8>> {
         let machine_page = self.provider.page_size();
-        let movable = self.provider.capabilities().contains(Capabilities::REMAP)
-            && old.get() >= REMAP_PAGES
+        let worthwhile = old.get() >= REMAP_PAGES
             && pointer.addr().get().is_multiple_of(machine_page)
             && old.bytes().is_multiple_of(machine_page);
-        if !movable {
+        if !worthwhile || !self.can_remap(pointer) {
             return None;
         }
         let align = new.align().max(machine_page);
         let run = self.take_run(Layout::from_size_align(new.size(), align).ok()?)?;
         // SAFETY: both runs are ours, committed and of at least `old` bytes;
         // different runs do not overlap.
-        if unsafe { self.provider.remap(pointer, run.start, old.bytes()) }.is_ok() {
+        let moved = self.can_remap(run.start)
+            && unsafe { self.provider.remap(pointer, run.start, old.bytes()) }.is_ok();
+        if moved {
             // The old pages have nothing behind them any more.
             self.give_or_fault(pointer, Contents::Zero);
             return Some(run.start);
@@ -128,6 +129,13 @@ impl<C: Config> Heap<C> {
         let contents = if run.zero { Contents::Zero } else { Contents::Dirty };
         self.give_or_fault(run.start, contents);
         None
+    }
+
+    /// Whether the provider can move the pages of the block.
+    fn can_remap(&self, pointer: NonNull<u8>) -> bool {
+        self.regions
+            .locate(pointer.as_ptr())
+            .is_some_and(|at| at.capabilities().contains(Capabilities::REMAP))
     }
 
     fn give_or_fault(&self, start: NonNull<u8>, contents: Contents) {

@@ -1,8 +1,11 @@
 //! What keeps a heap in shape: ticks, reclaim, the ends of threads, fork.
 
+use core::ptr::NonNull;
+
 use super::Heap;
 use crate::base::config::Config;
 use crate::base::env::Environment;
+use crate::base::fault::OutOfMemory;
 use crate::cache::slot::Slot;
 use crate::region::purge::Urgency;
 
@@ -33,6 +36,24 @@ impl<C: Config> Heap<C> {
         self.cache.drain_all(self.lower());
         self.slabs.return_empty(&self.regions);
         self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
+    }
+
+    /// Adds memory of the caller's to the heap, at any time and any number of
+    /// times: another bank, a static array. It need not touch other regions;
+    /// its ends are rounded inwards to pages, and its tables take 1.7 % of it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] when it is too small to hold its tables and a page.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the `bytes` from `start` are readable and writable, of any
+    /// contents, do not wrap around the address space (ending at its top is
+    /// allowed), and are the heap's alone for ever.
+    pub unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
+        // SAFETY: by the contract.
+        unsafe { self.regions.add(&self.provider, start, bytes) }
     }
 
     /// Takes back the slot of a thread that ends, or of a CPU that is gone,

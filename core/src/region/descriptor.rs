@@ -74,6 +74,13 @@ impl Tables {
         (tag & STATE == USED_HEAD).then_some(tag >> 2)
     }
 
+    /// Length of the free run with an end at `page`, if one has.
+    #[inline]
+    pub(crate) fn free_run_at(&self, page: u32) -> Option<u32> {
+        let tag = self.tag(page).load(Relaxed);
+        (tag & STATE == FREE).then_some(tag >> 2)
+    }
+
     fn tag(&self, page: u32) -> &AtomicU32 {
         // SAFETY: G1, the table covers every committed page.
         unsafe { self.tags.add(page as usize).as_ref() }
@@ -96,17 +103,12 @@ pub(crate) struct Pages {
 unsafe impl Granules for Pages {
     #[inline]
     fn free_run_ending_at(&self, end: u32) -> Option<u32> {
-        let tag = self.tables.tag(end.checked_sub(1)?).load(Relaxed);
-        (tag & STATE == FREE).then(|| end - (tag >> 2))
+        self.tables.free_run_at(end.checked_sub(1)?).map(|len| end - len)
     }
 
     #[inline]
     fn free_run_at(&self, start: u32) -> Option<u32> {
-        if start >= self.top {
-            return None;
-        }
-        let tag = self.tables.tag(start).load(Relaxed);
-        (tag & STATE == FREE).then_some(tag >> 2)
+        if start < self.top { self.tables.free_run_at(start) } else { None }
     }
 
     #[inline]

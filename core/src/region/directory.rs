@@ -1,27 +1,32 @@
-//! From an address to its region and class, without a lock.
+//! From an address to its region and class, without a lock; and the list of
+//! all regions.
 //!
 //! The first region, on a 64-bit host the only one, is tested inline: one
 //! range test and one load of a class byte. That beats class bytes at the
 //! heads of aligned segments by 2 to 5 % and recognises foreign pointers.
-//! Further regions (a limited address space, the banks of a kernel) are few,
-//! because each is larger than the last, and are searched one by one.
+//! Further regions (a limited address space, the banks of a kernel) are
+//! searched one by one; where the provider lets regions grow they are few.
 //!
-//! D1: the entry of a region does not change while a block in it is live.
-//! So for a live pointer a torn read cannot hide its entry; a read torn by
-//! the change of *another* entry is caught by the entry's version.
+//! Entries stand in blocks: one inline, further ones in pages of the heap's
+//! own that are never given back, so that a reader may look at any time.
+//!
+//! D1: the entry of a region does not change while a block in it is live,
+//! but for its size. So for a live pointer a torn read cannot hide its entry;
+//! a read torn by the change of *another* entry is caught by the entry's
+//! version.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence};
 
 use super::region::Region;
 use crate::base::class::Class;
-use crate::base::units::PAGE_SHIFT;
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
 
-/// Regions of one heap at most.
-pub(crate) const MAX_REGIONS: usize = 96;
+/// Entries in a block: with the block's header, what fits a page.
+const ENTRIES: usize = PAGE_SIZE / size_of::<Entry>() - 1;
 
-/// Where pages are and what stands behind them.
-struct Entry {
+/// Where a region's pages are, and the region.
+pub(crate) struct Entry {
     /// Odd while the entry changes.
     version: AtomicUsize,
     base: AtomicUsize,
@@ -30,22 +35,30 @@ struct Entry {
     region: AtomicPtr<Region>,
 }
 
+/// A page of entries.
+#[repr(C)]
+struct Block {
+    next: AtomicPtr<Block>,
+    /// Entries ever used: the rest need not be looked at.
+    used: AtomicUsize,
+    entries: [Entry; ENTRIES],
+}
+
+const _: () = assert!(size_of::<Block>() <= PAGE_SIZE, "a block fits a page");
+
 /// All regions of a heap, readable by anyone at any time.
 #[repr(C, align(64))]
 pub(crate) struct Directory {
     base: AtomicUsize,
     bytes: AtomicUsize,
     classes: AtomicPtr<AtomicU8>,
-    used: AtomicUsize,
-    entries: [Entry; MAX_REGIONS],
+    blocks: Block,
 }
 
-impl Directory {
-    pub(crate) const fn new() -> Self {
+impl Block {
+    const fn new() -> Self {
         Self {
-            base: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            classes: AtomicPtr::new(null_mut()),
+            next: AtomicPtr::new(null_mut()),
             used: AtomicUsize::new(0),
             entries: [const {
                 Entry {
@@ -54,7 +67,79 @@ impl Directory {
                     bytes: AtomicUsize::new(0),
                     region: AtomicPtr::new(null_mut()),
                 }
-            }; MAX_REGIONS],
+            }; ENTRIES],
+        }
+    }
+
+    fn next(&self) -> Option<&Self> {
+        // Acquire: pairs with the Release in `extend`.
+        // SAFETY: blocks are never given back.
+        unsafe { self.next.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The entries ever used.
+    fn entries(&self) -> &[Entry] {
+        // Acquire: pairs with the Release in `claim`. Never above `ENTRIES`.
+        &self.entries[..self.used.load(Ordering::Acquire)]
+    }
+
+    /// An entry for a new region, if there is one.
+    fn claim(&self) -> Option<&Entry> {
+        let empty = |entry: &&Entry| entry.region.load(Ordering::Relaxed).is_null();
+        self.entries().iter().find(empty).or_else(|| {
+            let used = self.used.load(Ordering::Relaxed);
+            let entry = self.entries.get(used)?;
+            // Release: pairs with the Acquire in `entries`.
+            self.used.store(used + 1, Ordering::Release);
+            Some(entry)
+        })
+    }
+}
+
+impl Entry {
+    /// The region entered here.
+    pub(crate) fn region(&self) -> Option<NonNull<Region>> {
+        // Acquire: pairs with the Release in `set`.
+        NonNull::new(self.region.load(Ordering::Acquire))
+    }
+
+    /// The region and page under a pointer, if they are this entry's.
+    fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
+        // Acquire: pairs with the Release that ends `set`.
+        let version = self.version.load(Ordering::Acquire);
+        let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
+        let inside = offset < self.bytes.load(Ordering::Relaxed);
+        let region = self.region.load(Ordering::Relaxed);
+        // Acquire fence: pairs with the Release fence that begins `set`.
+        fence(Ordering::Acquire);
+        let stable = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
+        if !inside || !stable {
+            return None;
+        }
+        Some((NonNull::new(region)?, (offset >> PAGE_SHIFT) as u32))
+    }
+
+    fn set(&self, base: usize, bytes: usize, region: *mut Region) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        // Release fence: pairs with the Acquire fence in `find`.
+        fence(Ordering::Release);
+        self.base.store(base, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `region`.
+        self.region.store(region, Ordering::Release);
+        // Release: pairs with the Acquire in `find`.
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+}
+
+impl Directory {
+    pub(crate) const fn new() -> Self {
+        Self {
+            base: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            classes: AtomicPtr::new(null_mut()),
+            blocks: Block::new(),
         }
     }
 
@@ -80,7 +165,7 @@ impl Directory {
     pub(crate) fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
         let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
         if offset < self.bytes.load(Ordering::Relaxed) {
-            let region = NonNull::new(self.entries[0].region.load(Ordering::Relaxed))?;
+            let region = NonNull::new(self.blocks.entries[0].region.load(Ordering::Relaxed))?;
             return Some((region, (offset >> PAGE_SHIFT) as u32));
         }
         self.find_further(pointer)
@@ -88,51 +173,56 @@ impl Directory {
 
     #[cold]
     fn find_further(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
-        let used = self.used.load(Ordering::Acquire).min(MAX_REGIONS);
-        self.entries[..used].iter().find_map(|entry| {
-            // Acquire: pairs with the Release that ends `set`.
-            let version = entry.version.load(Ordering::Acquire);
-            let offset = pointer.addr().wrapping_sub(entry.base.load(Ordering::Relaxed));
-            let inside = offset < entry.bytes.load(Ordering::Relaxed);
-            let region = entry.region.load(Ordering::Relaxed);
-            // Acquire fence: pairs with the Release fence that begins `set`.
-            fence(Ordering::Acquire);
-            let stable =
-                version.is_multiple_of(2) && entry.version.load(Ordering::Relaxed) == version;
-            let page = (offset >> PAGE_SHIFT) as u32;
-            if inside && stable { NonNull::new(region).map(|region| (region, page)) } else { None }
-        })
+        self.entries().find_map(|entry| entry.find(pointer))
     }
 
-    /// Enters a region, or its new size, at `index`; `None` empties it. The
-    /// caller holds the lock of the region set.
-    pub(crate) fn set(&self, index: usize, region: Option<(&Region, usize)>) {
-        let entry = &self.entries[index];
-        let (base, bytes, pointer, classes) = match region {
-            Some((region, bytes)) => (
-                region.base.addr().get(),
-                bytes,
-                core::ptr::from_ref(region).cast_mut(),
-                region.tables.classes.as_ptr(),
-            ),
-            None => (0, 0, null_mut(), null_mut()),
-        };
-        let version = entry.version.load(Ordering::Relaxed);
-        entry.version.store(version.wrapping_add(1), Ordering::Relaxed);
-        // Release fence: pairs with the Acquire fence in `find_further`.
-        fence(Ordering::Release);
-        entry.base.store(base, Ordering::Relaxed);
-        entry.region.store(pointer, Ordering::Relaxed);
-        entry.bytes.store(bytes, Ordering::Relaxed);
-        // Release: pairs with the Acquire in `find_further`.
-        entry.version.store(version.wrapping_add(2), Ordering::Release);
-        if index == 0 {
+    /// All entries ever used, empty ones too; the first region's first.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.blocks().flat_map(Block::entries)
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        core::iter::successors(Some(&self.blocks), |block| block.next())
+    }
+
+    /// Whether this is the entry of the first region.
+    pub(crate) fn is_first(&self, entry: &Entry) -> bool {
+        core::ptr::eq(entry, &raw const self.blocks.entries[0])
+    }
+
+    /// An empty entry; `None` when the directory has to be extended. The
+    /// caller holds the lock of growth, and so keeps others from it.
+    pub(crate) fn claim(&self) -> Option<&Entry> {
+        self.blocks().find_map(Block::claim)
+    }
+
+    /// Adds a page for further entries.
+    ///
+    /// # Safety
+    ///
+    /// Caller: gives the page away for ever, and holds the lock of growth.
+    pub(crate) unsafe fn extend(&self, page: NonNull<u8>) {
+        let block = page.cast::<Block>();
+        // SAFETY: the page is ours and large enough.
+        unsafe { block.write(Block::new()) };
+        if let Some(last) = self.blocks().last() {
+            // Release: publishes the block; pairs with the Acquire in `next`.
+            last.next.store(block.as_ptr(), Ordering::Release);
+        }
+    }
+
+    /// Enters a region with its committed bytes; `None` empties the entry.
+    /// The caller holds the lock of the region set.
+    pub(crate) fn set(&self, entry: &Entry, region: Option<(&Region, usize)>) {
+        let Some((region, bytes)) = region else { return entry.set(0, 0, null_mut()) };
+        let base = region.base.addr().get();
+        entry.set(base, bytes, core::ptr::from_ref(region).cast_mut());
+        if self.is_first(entry) {
             self.base.store(base, Ordering::Relaxed);
-            self.classes.store(classes, Ordering::Relaxed);
+            self.classes.store(region.tables.classes.as_ptr(), Ordering::Relaxed);
             // Release: a thread that sees the bytes sees the table. Pairs with
             // the program's own hand-over of a pointer, see above.
             self.bytes.store(bytes, Ordering::Release);
         }
-        self.used.fetch_max(index + 1, Ordering::Release);
     }
 }

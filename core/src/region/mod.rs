@@ -8,13 +8,17 @@
 //! - [`runs`]: the coalescing engine, generic over its granule;
 //! - [`descriptor`]: the tables behind a region's pages;
 //! - [`region`]: one region: tables, engine, watermark, commit;
-//! - [`directory`]: address to region, without a lock;
-//! - [`set`]: all regions of a heap: growth, in-place resizing;
+//! - [`directory`]: address to region, without a lock; all regions;
+//! - [`located`]: a page found from a pointer;
+//! - [`set`]: all regions of a heap: take, give, resize in place;
+//! - [`growth`]: more regions;
 //! - [`purge`]: giving memory back.
 
 pub(crate) mod bins;
 pub(crate) mod descriptor;
 pub(crate) mod directory;
+pub(crate) mod growth;
+pub(crate) mod located;
 pub(crate) mod purge;
 #[allow(clippy::module_inception)]
 pub(crate) mod region;
@@ -22,4 +26,5 @@ pub(crate) mod runs;
 pub(crate) mod set;
 
 pub(crate) use descriptor::DESCRIPTOR_BYTES;
-pub(crate) use set::{Regions, Run};
+pub(crate) use located::Located;
+pub(crate) use set::{Contents, Regions, Run};

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use super::region::Region;
 use super::set::{Contents, Regions};
 use crate::base::config::Config;
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
+use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
 
 /// Which memory to give back.
@@ -56,8 +56,8 @@ impl<C: Config> Regions<C> {
                 // once would be asked for ever.
                 Contents::Purged
             };
-            let back = self.give_at(start, now, contents);
-            debug_assert!(back, "a taken run is a used run");
+            let given_back = self.give(start, contents, now);
+            debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
         }
         given
     }
@@ -68,7 +68,10 @@ impl<C: Config> Regions<C> {
         now: u32,
         delay: u32,
     ) -> Option<(NonNull<u8>, PageCount)> {
-        self.find_region(|_, region| {
+        self.find_region(|region| {
+            if !region.capabilities.contains(Capabilities::PURGE) {
+                return None;
+            }
             // SAFETY: `find_region` holds the lock; the one reference.
             let state = unsafe { region.state() };
             let (start, len) = state.take_resident(min_len, now, delay)?;
@@ -76,31 +79,14 @@ impl<C: Config> Regions<C> {
         })
     }
 
-    fn give_at(&self, start: NonNull<u8>, now: u32, contents: Contents) -> bool {
-        self.find_region(|_, region| {
-            let offset = start.addr().get().checked_sub(region.base.addr().get())?;
-            let page = u32::try_from(offset >> PAGE_SHIFT).ok().filter(|&at| at < region.pages)?;
-            let len = region.tables.used_run_at(page)?;
-            // SAFETY: `find_region` holds the lock; the one reference.
-            unsafe { region.state() }.give(page, len, contents.stamp(now));
-            Some(())
-        })
-        .is_some()
-    }
-
     fn release(&self, provider: &C::Pages, now: u32, urgency: Urgency) -> usize {
-        if !provider.capabilities().contains(Capabilities::RELEASE) {
-            return 0;
-        }
         let delay = if urgency == Urgency::All { 0 } else { C::RELEASE_DELAY_MS };
         if delay == u32::MAX {
             return 0;
         }
         let mut given = 0;
         // The first region stays: its range is tested inline.
-        while let Some(region) =
-            self.remove_region(|index, region| index != 0 && is_idle(region, now, delay))
-        {
+        while let Some(region) = self.remove_region(|region| is_idle(region, now, delay)) {
             // SAFETY: nobody else knows the region any more (D1: no block in
             // it is live), and it was alive in the set.
             let reservation = unsafe { region.as_ref() }.reservation;
@@ -116,5 +102,7 @@ impl<C: Config> Regions<C> {
 fn is_idle(region: &Region, now: u32, delay: u32) -> bool {
     // SAFETY: the caller holds the lock; the one reference.
     let state = unsafe { region.state() };
-    state.used() == 0 && now.wrapping_sub(state.empty_since) >= delay
+    region.capabilities.contains(Capabilities::RELEASE)
+        && state.used() == 0
+        && now.wrapping_sub(state.empty_since) >= delay
 }

@@ -36,6 +36,8 @@ pub(crate) struct Region {
     pub pages: u32,
     /// Descriptors.
     pub tables: Tables,
+    /// What the provider can do with this memory.
+    pub capabilities: Capabilities,
     state: UnsafeCell<State>,
 }
 
@@ -46,6 +48,15 @@ pub(crate) struct State {
     committed: u32,
     /// When the last used run was given back.
     pub empty_since: u32,
+}
+
+/// Whose memory a region is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The provider's, with all it can do.
+    Provider,
+    /// The user's: committed, with any contents, and never given back.
+    User,
 }
 
 /// How far a region has grown, in bytes from page 0.
@@ -106,19 +117,24 @@ impl Region {
     ///
     /// # Safety
     ///
-    /// Caller: the reservation is the provider's, fresh, and ours alone.
+    /// Caller: the reservation is ours alone; the provider's, fresh, or the
+    /// user's, readable and writable. Its ends are multiples of the provider's
+    /// page or, if the user's, of [`PAGE_SIZE`].
     pub(crate) unsafe fn create<P: PageProvider>(
         reservation: Reservation,
         provider: &P,
+        origin: Origin,
     ) -> Option<NonNull<Self>> {
-        let machine_page = provider.page_size();
+        let (machine_page, capabilities) = match origin {
+            Origin::Provider => (provider.page_size(), provider.capabilities()),
+            Origin::User => (PAGE_SIZE, Capabilities::empty()),
+        };
         let start = reservation.start.addr().get();
         let place = layout(start, reservation.bytes, machine_page)?;
         let at = |address: usize| {
             // SAFETY: `layout` places everything inside the reservation.
             unsafe { reservation.start.add(address - start) }
         };
-        let capabilities = provider.capabilities();
         let committed = if capabilities.contains(Capabilities::COMMIT) {
             let head = align_up(size_of::<Self>(), machine_page)?;
             // SAFETY: the head of the reservation, in machine pages.
@@ -147,6 +163,7 @@ impl Region {
                 base: at(place.base),
                 pages: place.pages,
                 tables,
+                capabilities,
                 state: UnsafeCell::new(state),
             });
         }
@@ -169,6 +186,11 @@ impl Region {
     pub(crate) fn page(&self, page: u32) -> NonNull<u8> {
         // SAFETY: the caller's page is one of the region's.
         unsafe { self.base.add((page as usize) << PAGE_SHIFT) }
+    }
+
+    /// Whether pages that were never used may hold anything.
+    fn fresh_is_dirty(&self) -> bool {
+        !self.capabilities.contains(Capabilities::FRESH_IS_ZERO)
     }
 
     /// Absolute number of page 0, by which runs are aligned.
@@ -221,7 +243,7 @@ impl State {
         if end > u64::from(region.pages) || !self.commit(region, provider, end as u32) {
             return None;
         }
-        let fresh = !provider.capabilities().contains(Capabilities::FRESH_IS_ZERO);
+        let fresh = region.fresh_is_dirty();
         let last = self.runs.take_last(&self.view, old_top);
         let stamp =
             last.map_or(Stamp { dirty: fresh, resident: false, since: 0 }, |(_, stamp)| stamp);
@@ -266,7 +288,7 @@ impl State {
             self.view.top = new_end;
             self.view.unmark(start, len);
             self.view.mark_used(start, new_len);
-            return Some(!provider.capabilities().contains(Capabilities::FRESH_IS_ZERO));
+            return Some(region.fresh_is_dirty());
         }
         self.runs.grow(&self.view, start, len, new_len)
     }
@@ -330,7 +352,7 @@ impl State {
                 return false;
             }
         }
-        if !provider.capabilities().contains(Capabilities::FRESH_IS_ZERO) {
+        if region.fresh_is_dirty() {
             let count = end - from;
             // SAFETY: committed just now; G1: the tables start as zero.
             unsafe {

@@ -7,16 +7,17 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use super::directory::{Directory, MAX_REGIONS};
+use super::directory::{Directory, Entry};
+use super::located::Located;
 use super::region::{Marks, Region};
 use super::runs::{Fit, Stamp};
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::OutOfMemory;
-use crate::base::sync::{Held, Lock};
+use crate::base::sync::Lock;
 use crate::base::units::{PAGE_SIZE, PageCount};
-use crate::provider::{Capabilities, PageProvider};
+use crate::provider::Capabilities;
 
 /// A run of pages that is ours until given back.
 #[must_use = "dropping a run leaks its pages"]
@@ -30,75 +31,15 @@ pub(crate) struct Run {
     pub zero: bool,
 }
 
-/// The class byte of the first page of a run that a slot has parked. No
-/// class: looks like [`Class::LARGE`].
-const PARKED: u8 = u8::MAX;
-
-/// A page of a region, found from a pointer.
-#[derive(Clone, Copy)]
-pub(crate) struct Located<'a> {
-    region: &'a Region,
-    page: u32,
-}
-
-impl<'a> Located<'a> {
-    /// The class of the page's slab, or [`Class::LARGE`].
-    #[inline]
-    pub(crate) fn class(&self) -> Class {
-        let byte = self.region.tables.class_byte(self.page);
-        Class::from_index(byte.load(Relaxed))
-    }
-
-    /// Length of the used run that starts at this page, if one does.
-    #[inline]
-    pub(crate) fn run(&self) -> Option<PageCount> {
-        self.region.tables.used_run_at(self.page).map(PageCount)
-    }
-
-    /// Whether the run that starts here is parked.
-    #[inline]
-    pub(crate) fn is_parked(&self) -> bool {
-        self.region.tables.class_byte(self.page).load(Relaxed) == PARKED
-    }
-
-    /// Marks it as parked. The run is the caller's.
-    #[inline]
-    pub(crate) fn mark_parked(&self) {
-        self.region.tables.class_byte(self.page).store(PARKED, Relaxed);
-    }
-
-    /// Takes the mark away. The run is the caller's.
-    #[inline]
-    pub(crate) fn unmark_parked(&self) {
-        self.region.tables.class_byte(self.page).store(Class::LARGE.byte(), Relaxed);
-    }
-
-    /// The descriptors of the aligned run of `pages` (a power of two) that
-    /// this page is in.
-    #[inline]
-    pub(crate) fn aligned_descriptors(&self, pages: u32) -> NonNull<u8> {
-        let absolute = self.region.phase().wrapping_add(self.page as usize);
-        let into = (absolute & (pages as usize - 1)) as u32;
-        self.region.tables.descriptor(self.page.saturating_sub(into))
-    }
-}
-
-/// What the set's lock guards. The regions' `State` as well.
-struct Set {
-    regions: [Option<NonNull<Region>>; MAX_REGIONS],
-}
-
-// SAFETY: the regions are the heap's own, and are reached under the lock.
-unsafe impl Send for Set {}
-
 /// The regions of a heap.
 pub(crate) struct Regions<C: Config> {
-    directory: Directory,
-    growth: Lock<(), C::Env>,
+    pub(super) directory: Directory,
+    pub(super) growth: Lock<(), C::Env>,
     /// Bytes below the watermarks of all regions: how large the heap is.
     extent: AtomicUsize,
     last_tick: AtomicU32,
-    set: Lock<Set, C::Env>,
+    /// Guards every region's `State`, and changes of the directory.
+    pub(super) set: Lock<(), C::Env>,
 }
 
 /// What the regions hold, in bytes.
@@ -117,7 +58,7 @@ impl<C: Config> Regions<C> {
             growth: Lock::new(()),
             extent: AtomicUsize::new(0),
             last_tick: AtomicU32::new(0),
-            set: Lock::new(Set { regions: [None; MAX_REGIONS] }),
+            set: Lock::new(()),
         }
     }
 
@@ -162,77 +103,32 @@ impl<C: Config> Regions<C> {
             self.grow(&growth, provider, pages, align)?;
         };
         if class.is_small() {
-            set_class(located, pages, class);
+            located.set_class(pages, class);
         }
         Ok(run)
     }
 
-    fn take_present(
+    pub(super) fn take_present(
         &self,
         provider: &C::Pages,
         pages: PageCount,
         align: u32,
     ) -> Option<(Located<'_>, Run)> {
-        let set = self.set.lock();
-        set.regions.iter().enumerate().find_map(|(index, region)| {
+        let _set = self.set.lock();
+        self.directory.entries().find_map(|entry| {
             // SAFETY: entered regions live until they are taken out, under
             // this lock.
-            let region: &Region = unsafe { (*region)?.as_ref() };
+            let region: &Region = unsafe { entry.region()?.as_ref() };
             // SAFETY: the lock is held, and this is the one reference.
             let state = unsafe { region.state() };
             let before = state.marks();
             let fit = Fit { len: pages.get(), align, phase: region.phase() };
             let taken = state.take(region, provider, fit);
-            self.note_growth(index, region, before, state.marks());
+            self.note_growth(entry, region, before, state.marks());
             let taken = taken?;
             let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
             Some((Located { region, page: taken.start }, run))
         })
-    }
-
-    /// Reserves one more region, in which the request fits.
-    #[cold]
-    fn grow(
-        &self,
-        _growth: &Held<'_, (), C::Env>,
-        provider: &C::Pages,
-        pages: PageCount,
-        align: u32,
-    ) -> Result<(), OutOfMemory> {
-        let index = self.free_entry().ok_or(OutOfMemory)?;
-        let needed = Region::bytes_for(pages.get(), align, provider.page_size());
-        let needed = needed.ok_or(OutOfMemory)?;
-        let mut bytes = provider.suggest(needed, self.stats().reserved).max(needed);
-        let reservation = loop {
-            match provider.reserve(bytes) {
-                Ok(reservation) => break reservation,
-                Err(_) if bytes == needed => return Err(OutOfMemory),
-                Err(_) => {
-                    bytes = (bytes / 2).next_multiple_of(provider.page_size()).max(needed);
-                }
-            }
-        };
-        // SAFETY: the provider's, fresh.
-        let Some(region) = (unsafe { Region::create(reservation, provider) }) else {
-            // A failure to give back what we never used leaves nothing to do.
-            // SAFETY: from `reserve`, unused.
-            let _ = unsafe { provider.release(reservation) };
-            return Err(OutOfMemory);
-        };
-        let mut set = self.set.lock();
-        set.regions[index] = Some(region);
-        // SAFETY: just created; the lock is held.
-        let region = unsafe { region.as_ref() };
-        // SAFETY: the lock is held, and this is the one reference.
-        let state = unsafe { region.state() };
-        state.empty_since = C::Env::now_ms();
-        self.directory.set(index, Some((region, state.marks().committed)));
-        Ok(())
-    }
-
-    /// An unused place in the set. The caller holds `growth`, so it stays so.
-    fn free_entry(&self) -> Option<usize> {
-        self.set.lock().regions.iter().position(Option::is_none)
     }
 
     /// Gives back, at the time `now`, the used run that starts at `start`. Its pages' class bytes
@@ -246,7 +142,7 @@ impl<C: Config> Regions<C> {
         let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
         let pages = located.run().ok_or(NotARun)?;
         if located.class().is_small() {
-            set_class(located, pages, Class::LARGE);
+            located.set_class(pages, Class::LARGE);
         }
         let _set = self.set.lock();
         // SAFETY: the lock is held, and this is the one reference.
@@ -258,7 +154,7 @@ impl<C: Config> Regions<C> {
     /// `false` when something is in the way. Added pages have any contents.
     pub(crate) fn resize(&self, provider: &C::Pages, start: NonNull<u8>, new: PageCount) -> bool {
         let Some(located) = self.locate(start.as_ptr()) else { return false };
-        let set = self.set.lock();
+        let _set = self.set.lock();
         let Some(old) = located.run() else { return false };
         let Located { region, page } = located;
         // SAFETY: the lock is held, and this is the one reference.
@@ -272,19 +168,19 @@ impl<C: Config> Regions<C> {
         }
         let before = state.marks();
         let grown = state.grow(region, provider, page, old.get(), new.get()).is_some();
-        let entry = Some(NonNull::from(region));
-        if let Some(index) = set.regions.iter().position(|&region| region == entry) {
-            self.note_growth(index, region, before, state.marks());
+        let region_at = Some(NonNull::from(region));
+        if let Some(entry) = self.directory.entries().find(|entry| entry.region() == region_at) {
+            self.note_growth(entry, region, before, state.marks());
         }
         grown
     }
 
     /// Tells directory and extent that a region's marks have risen.
     #[inline]
-    fn note_growth(&self, index: usize, region: &Region, before: Marks, now: Marks) {
+    fn note_growth(&self, entry: &Entry, region: &Region, before: Marks, now: Marks) {
         if now != before {
             self.extent.fetch_add(now.top - before.top, Relaxed);
-            self.directory.set(index, Some((region, now.committed)));
+            self.directory.set(entry, Some((region, now.committed)));
         }
     }
 
@@ -296,9 +192,9 @@ impl<C: Config> Regions<C> {
 
     /// Counts, in bytes.
     pub(crate) fn stats(&self) -> RegionStats {
-        let set = self.set.lock();
+        let _set = self.set.lock();
         let mut stats = RegionStats::default();
-        for region in set.regions.iter().flatten() {
+        for region in self.directory.entries().filter_map(Entry::region) {
             // SAFETY: as in `take_present`.
             let region = unsafe { region.as_ref() };
             // SAFETY: the lock is held, and this is the one reference.
@@ -321,34 +217,29 @@ impl<C: Config> Regions<C> {
     }
 
     /// Calls `step` for each region under the lock until it returns a value.
-    pub(super) fn find_region<R>(
-        &self,
-        mut step: impl FnMut(usize, &Region) -> Option<R>,
-    ) -> Option<R> {
-        let set = self.set.lock();
-        set.regions.iter().enumerate().find_map(|(index, region)| {
+    pub(super) fn find_region<R>(&self, mut step: impl FnMut(&Region) -> Option<R>) -> Option<R> {
+        let _set = self.set.lock();
+        self.directory.entries().filter_map(Entry::region).find_map(|region| {
             // SAFETY: as in `take_present`.
-            step(index, unsafe { (*region)?.as_ref() })
+            step(unsafe { region.as_ref() })
         })
     }
 
-    /// Takes a region out of set and directory when `empty` says so under the
-    /// lock. Its reservation is the caller's to release.
-    pub(super) fn remove_region(
-        &self,
-        empty: impl Fn(usize, &Region) -> bool,
-    ) -> Option<NonNull<Region>> {
-        let mut set = self.set.lock();
-        let set = &mut *set;
-        let index = set.regions.iter().enumerate().position(|(index, region)| {
+    /// Takes a region that is not the first out of the directory when `empty`
+    /// says so under the lock. Its reservation is the caller's to release.
+    pub(super) fn remove_region(&self, empty: impl Fn(&Region) -> bool) -> Option<NonNull<Region>> {
+        let _set = self.set.lock();
+        let entry = self.directory.entries().find(|entry| {
             // SAFETY: as in `take_present`.
-            region.is_some_and(|region| empty(index, unsafe { region.as_ref() }))
+            let matches = entry.region().is_some_and(|region| empty(unsafe { region.as_ref() }));
+            matches && !self.directory.is_first(entry)
         })?;
+        let region = entry.region()?;
         // SAFETY: as in `take_present`; the lock is held, the one reference.
-        let top = unsafe { set.regions[index]?.as_ref().state() }.marks().top;
+        let top = unsafe { region.as_ref().state() }.marks().top;
         self.extent.fetch_sub(top, Relaxed);
-        self.directory.set(index, None);
-        set.regions[index].take()
+        self.directory.set(entry, None);
+        Some(region)
     }
 
     /// Closes the locks for `fork`, in order.
@@ -398,13 +289,5 @@ impl Contents {
 
     pub(super) fn stamp(self, since: u32) -> Stamp {
         Stamp { dirty: self != Self::Zero, resident: self == Self::Dirty, since }
-    }
-}
-
-fn set_class(at: Located<'_>, pages: PageCount, class: Class) {
-    for page in at.page..at.page + pages.get() {
-        // Relaxed: the run is ours alone; objects are handed out later.
-        let byte = at.region.tables.class_byte(page);
-        byte.store(class.byte(), Relaxed);
     }
 }

@@ -14,8 +14,8 @@ use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::sync::Lock;
 use crate::base::units::PageCount;
+use crate::region::Contents;
 use crate::region::Regions;
-use crate::region::set::Contents;
 
 /// The slabs of a heap.
 pub(crate) struct Slabs<C: Config> {

@@ -1,0 +1,117 @@
+//! How a heap gets more regions: from its provider, or from its user.
+//!
+//! Locks: `growth`, held throughout; `set` under it, to enter the region. The
+//! provider's `reserve` and `release` are called under `growth` alone.
+
+use core::ptr::NonNull;
+
+use super::region::{Origin, Region};
+use super::set::Regions;
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::OutOfMemory;
+use crate::base::sync::Held;
+use crate::base::units::{PAGE_SIZE, PageCount};
+use crate::provider::{PageProvider, Reservation};
+
+/// Proof that the lock of growth is held.
+pub(super) type Growing<'a, C> = Held<'a, (), <C as Config>::Env>;
+
+impl<C: Config> Regions<C> {
+    /// Reserves one more region, in which a run of `pages` at a multiple of
+    /// `align` pages fits.
+    #[cold]
+    pub(super) fn grow(
+        &self,
+        growing: &Growing<'_, C>,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+    ) -> Result<(), OutOfMemory> {
+        let needed = Region::bytes_for(pages.get(), align, provider.page_size());
+        let needed = needed.ok_or(OutOfMemory)?;
+        let mut bytes = provider.suggest(needed, self.stats().reserved).max(needed);
+        let reservation = loop {
+            match provider.reserve(bytes) {
+                Ok(reservation) => break reservation,
+                Err(_) if bytes == needed => return Err(OutOfMemory),
+                Err(_) => {
+                    bytes = (bytes / 2).next_multiple_of(provider.page_size()).max(needed);
+                }
+            }
+        };
+        // SAFETY: the provider's, fresh.
+        let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider) };
+        if entered.is_err() {
+            // A failure to give back what we never used leaves nothing to do.
+            // SAFETY: from `reserve`, unused.
+            let _ = unsafe { provider.release(reservation) };
+        }
+        entered
+    }
+
+    /// Adds memory of the user's as a region: readable, writable, with any
+    /// contents, and the heap's for ever.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`Heap::add_region`](crate::Heap::add_region).
+    pub(crate) unsafe fn add(
+        &self,
+        provider: &C::Pages,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<(), OutOfMemory> {
+        let skip = start.addr().get().wrapping_neg() & (PAGE_SIZE - 1);
+        let bytes = bytes.checked_sub(skip).ok_or(OutOfMemory)? & !(PAGE_SIZE - 1);
+        if bytes == 0 {
+            return Err(OutOfMemory);
+        }
+        // SAFETY: inside the caller's memory.
+        let start = unsafe { start.add(skip) };
+        let growing = self.growth.lock();
+        // SAFETY: by the contract ours alone, and usable.
+        unsafe { self.enter(&growing, provider, Reservation { start, bytes }, Origin::User) }
+    }
+
+    /// Makes a region of a reservation and enters it. On failure the
+    /// reservation is as it was, and the caller's.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`Region::create`].
+    unsafe fn enter(
+        &self,
+        growing: &Growing<'_, C>,
+        provider: &C::Pages,
+        reservation: Reservation,
+        origin: Origin,
+    ) -> Result<(), OutOfMemory> {
+        let entry = self.directory.claim().ok_or(OutOfMemory)?;
+        // SAFETY: by the contract.
+        let region = unsafe { Region::create(reservation, provider, origin) };
+        let region = region.ok_or(OutOfMemory)?;
+        {
+            let _set = self.set.lock();
+            // SAFETY: just created; the lock is held.
+            let region = unsafe { region.as_ref() };
+            // SAFETY: the lock is held, and this is the one reference.
+            let state = unsafe { region.state() };
+            state.empty_since = C::Env::now_ms();
+            self.directory.set(entry, Some((region, state.marks().committed)));
+        }
+        self.extend_directory(growing, provider);
+        Ok(())
+    }
+
+    /// Sees to it that there is an entry for the region after this one, while
+    /// there are pages to be had. Without one growth ends, and nothing else.
+    fn extend_directory(&self, _growing: &Growing<'_, C>, provider: &C::Pages) {
+        if self.directory.claim().is_none()
+            && let Some((_, run)) = self.take_present(provider, PageCount(1), 1)
+        {
+            // SAFETY: the page is ours, for ever from now on.
+            unsafe { self.directory.extend(run.start) };
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A page of a region, found from a pointer.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::region::Region;
+use crate::base::class::Class;
+use crate::base::units::PageCount;
+use crate::provider::Capabilities;
+
+/// The class byte of the first page of a run that a slot has parked. No
+/// class: looks like [`Class::LARGE`].
+const PARKED: u8 = u8::MAX;
+
+/// A page of a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Located<'a> {
+    pub(super) region: &'a Region,
+    pub(super) page: u32,
+}
+
+impl Located<'_> {
+    /// The class of the page's slab, or [`Class::LARGE`].
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        // Relaxed: the page's owner wrote it before it handed anything out.
+        Class::from_index(self.region.tables.class_byte(self.page).load(Relaxed))
+    }
+
+    /// Marks the pages of a run that starts here, the caller's, with a class.
+    pub(super) fn set_class(&self, pages: PageCount, class: Class) {
+        for page in self.page..self.page + pages.get() {
+            // Relaxed: the run is ours alone; objects are handed out later.
+            self.region.tables.class_byte(page).store(class.byte(), Relaxed);
+        }
+    }
+
+    /// Length of the used run that starts at this page, if one does.
+    #[inline]
+    pub(crate) fn run(&self) -> Option<PageCount> {
+        self.region.tables.used_run_at(self.page).map(PageCount)
+    }
+
+    /// Whether the page is in a free run, or was never in one. Walks back to
+    /// the start of the run: for reports.
+    pub(crate) fn is_in_free_run(&self) -> bool {
+        let tables = &self.region.tables;
+        let used = (0..=self.page).rev().find_map(|page| {
+            tables.used_run_at(page).map(|len| page + len).or(tables.free_run_at(page).map(|_| 0))
+        });
+        used.is_none_or(|end| end <= self.page)
+    }
+
+    /// Whether the run that starts here is parked.
+    #[inline]
+    pub(crate) fn is_parked(&self) -> bool {
+        self.region.tables.class_byte(self.page).load(Relaxed) == PARKED
+    }
+
+    /// Marks it as parked. The run is the caller's.
+    #[inline]
+    pub(crate) fn mark_parked(&self) {
+        self.region.tables.class_byte(self.page).store(PARKED, Relaxed);
+    }
+
+    /// Takes the mark away. The run is the caller's.
+    #[inline]
+    pub(crate) fn unmark_parked(&self) {
+        self.region.tables.class_byte(self.page).store(Class::LARGE.byte(), Relaxed);
+    }
+
+    /// What the provider can do with the page.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.region.capabilities
+    }
+
+    /// The descriptors of the aligned run of `pages` (a power of two) that
+    /// this page is in.
+    #[inline]
+    pub(crate) fn aligned_descriptors(&self, pages: u32) -> NonNull<u8> {
+        let absolute = self.region.phase().wrapping_add(self.page as usize);
+        let into = (absolute & (pages as usize - 1)) as u32;
+        self.region.tables.descriptor(self.page.saturating_sub(into))
+    }
+}
