@@ -96,6 +96,11 @@ impl Source {
                 let archive = library::archive()?;
                 print = library::fingerprint(&archive)?;
                 args.push("-static".into());
+                // As the README says for static C++ programs; C programs find
+                // no such symbol and need none.
+                if self.is_cxx() {
+                    args.push("-Wl,-u,_ZSt17__throw_bad_allocv".into());
+                }
                 args.extend(link_with(&archive)?);
             }
         }

@@ -69,12 +69,8 @@ const C_NAMES: &[&str] = &[
 const CXX_NAMES: &[&str] = &[
     "_Znwm",
     "_Znam",
-    "_ZnwmRKSt9nothrow_t",
-    "_ZnamRKSt9nothrow_t",
     "_ZnwmSt11align_val_t",
     "_ZnamSt11align_val_t",
-    "_ZnwmSt11align_val_tRKSt9nothrow_t",
-    "_ZnamSt11align_val_tRKSt9nothrow_t",
     "_ZdlPv",
     "_ZdaPv",
     "_ZdlPvm",

@@ -10,9 +10,20 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
 
-/// Registers the handlers, once. Handlers registered *later* run earlier
-/// before a fork, and later after it, so they may allocate: hence at the
-/// first allocation of the process.
+/// Registers the handlers as the program is loaded. Handlers registered
+/// *later* run earlier before a fork and later after it, so they may
+/// allocate: ours have to be the first.
+#[used]
+#[unsafe(link_section = ".init_array.00101")]
+static AT_START: extern "C" fn() = {
+    extern "C" fn at_start() {
+        prepare_once();
+    }
+    at_start
+};
+
+/// Registers the handlers, once: as the program is loaded or, where a
+/// constructor allocates before that, at the first allocation.
 pub(super) fn prepare_once() {
     // Relaxed: the flag carries nothing, the winner registers.
     if !PREPARED.load(Ordering::Relaxed) && !PREPARED.swap(true, Ordering::Relaxed) {

@@ -2,9 +2,10 @@
 //! threads for the caches of other heaps.
 //!
 //! A thread's cache is its own, so pop, push and swap are plain code. It goes
-//! back when the thread ends, in the last round of the destructors of its
-//! keys (POSIX allows four), because other destructors may allocate; what is
-//! allocated or freed after that works without a cache.
+//! back when the thread ends, in the second round of the destructors of its
+//! keys (POSIX promises four), because other destructors may allocate; what is
+//! allocated or freed after that works without a cache. A thread that first
+//! allocates in a destructor, up to the second round, is in time as well.
 
 use core::ffi::c_void;
 use core::ptr::{null_mut, without_provenance_mut};
@@ -26,7 +27,7 @@ use super::{fork, tls};
 pub(crate) const MAX_INDEXED: usize = 256;
 
 /// Rounds of key destructors that are left to others.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 1;
 
 /// The front end of the process's heap: a slot per thread.
 ///
