@@ -13,7 +13,10 @@
 //! - S4: a slab is in the list `fill` of its class exactly when `free > 0`.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicPtr, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use crate::base::class::{Class, ClassInfo};
 use crate::base::units::PAGE_SIZE;
@@ -151,7 +154,9 @@ impl Slab {
         let mut claimed = 0;
         while self.summary != 0 && claimed < out.len() {
             let index = self.summary.trailing_zeros();
-            let mut bits = self.word(index).load(Relaxed);
+            // Acquire: what the objects' last users did comes before their next
+            // ones'; pairs with the Release in `release`.
+            let mut bits = self.word(index).swap(0, Acquire);
             while bits != 0 {
                 let Some(slot) = slots.next() else { break };
                 let object = (index * WORD + bits.trailing_zeros()) as usize;
@@ -160,9 +165,11 @@ impl Slab {
                 bits &= bits - 1;
                 claimed += 1;
             }
-            self.word(index).store(bits, Relaxed);
             if bits == 0 {
                 self.summary &= self.summary - 1;
+            } else {
+                // Relaxed: they were not handed out.
+                self.word(index).fetch_or(bits, Relaxed);
             }
         }
         self.free -= claimed as u16;
@@ -190,13 +197,13 @@ impl Slab {
     ///
     /// # Errors
     ///
-    /// [`BadObject::Free`] when one is free already; nothing has changed.
+    /// [`BadObject::Free`] when one is free already: the heap is then broken.
     pub(crate) fn release(&mut self, word: u32, bits: usize) -> Result<(), BadObject> {
-        let old = self.word(word).load(Relaxed);
+        // Release: pairs with the Acquire in `claim`.
+        let old = self.word(word).fetch_or(bits, Release);
         if old & bits != 0 {
             return Err(BadObject::Free);
         }
-        self.word(word).store(old | bits, Relaxed);
         self.summary |= 1 << word;
         self.free += bits.count_ones() as u16;
         Ok(())
