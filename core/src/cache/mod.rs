@@ -6,15 +6,21 @@
 //! shared *depot*, the slabs. (Magazines and depot: Bonwick and Adams,
 //! USENIX 2001; per-CPU caches without thread-local storage: tcmalloc.)
 //!
+//! From the bottom up; each uses only those above it in this list:
+//!
 //! - [`sheaf`]: a block of object pointers between two marks;
 //! - [`tops`]: what a fast path sees of a CPU: one word a class;
+//! - `parked`: the place for one large run;
+//! - [`slot`]: a CPU's cache: tops, stash, parked run;
 //! - [`frontend`]: the hook that finds it;
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
+//! - `lower`: what the layers below are to the cache;
 //! - `pool`: memory for sheaves and slots;
-//! - [`slot`]: a CPU's cache, fast path and stash;
-//! - `parked`: one large run a slot;
 //! - `depot`: full sheaves that no CPU holds;
-//! - `paths`: the slow paths, which bring these together;
+//! - `registry`: all slots;
+//! - `whole`: these together, and the caller's place among them;
+//! - `paths`: the slow paths of small objects;
+//! - `parking`: those of large runs;
 //! - `drain`: emptying slots and depot.
 
 pub mod frontend;
@@ -25,9 +31,14 @@ pub mod tops;
 
 pub(crate) mod depot;
 pub(crate) mod drain;
+pub(crate) mod lower;
 pub(crate) mod parked;
+pub(crate) mod parking;
 pub(crate) mod paths;
 pub(crate) mod pool;
+pub(crate) mod registry;
+pub(crate) mod whole;
 
 pub use frontend::{Current, FrontEnd};
-pub(crate) use paths::Cache;
+pub(crate) use lower::Lower;
+pub(crate) use whole::Cache;

@@ -13,39 +13,13 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::depot::Depot;
-use super::drain::Registry;
-use super::frontend::{Current, FrontEnd};
-use super::pool::Pool;
+use super::frontend::FrontEnd;
+use super::lower::Lower;
 use super::sheaf::{Sheaf, Top, Word};
 use super::slot::Slot;
+use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::region::Regions;
-use crate::slab::Slabs;
-
-/// The layers below and the hook, as the paths need them.
-pub(crate) struct Lower<'a, C: Config> {
-    pub front: &'a C::Front,
-    pub provider: &'a C::Pages,
-    pub regions: &'a Regions<C>,
-    pub slabs: &'a Slabs<C>,
-}
-
-impl<C: Config> Clone for Lower<'_, C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C: Config> Copy for Lower<'_, C> {}
-
-/// The cache layer of a heap.
-pub(crate) struct Cache<C: Config> {
-    pub(super) pool: Pool<C>,
-    pub(super) depot: Depot<C>,
-    pub(super) registry: Registry<C>,
-}
 
 /// Whether a class asks for a sheaf for the first time or again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,17 +28,7 @@ enum Heat {
     Again,
 }
 
-/// The caller's place, after it has been given a slot if it lacked one.
-pub(super) enum Place<'a, C: Config> {
-    Slot(&'a Slot<C::Env>),
-    Uncached,
-}
-
 impl<C: Config> Cache<C> {
-    pub(crate) const fn new() -> Self {
-        Self { pool: Pool::new(), depot: Depot::new(), registry: Registry::new() }
-    }
-
     /// An object of `class` after a miss; `None` when out of memory.
     pub(crate) fn refill(&self, lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
         loop {
@@ -133,37 +97,6 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    #[inline]
-    pub(super) fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
-        match lower.front.current() {
-            Current::Slot(slot) => {
-                self.keep_up(lower, slot);
-                Place::Slot(slot)
-            }
-            _ => self.find_place(lower),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
-        loop {
-            match lower.front.current() {
-                Current::Slot(slot) => return Place::Slot(slot),
-                Current::Stopped => return Place::Uncached,
-                Current::Absent => {
-                    let Some(slot) = self.registry.obtain(&self.pool, lower) else {
-                        return Place::Uncached;
-                    };
-                    if !lower.front.attach(slot) {
-                        self.registry.put_back(slot);
-                        // Attached by somebody else meanwhile, or stopped.
-                    }
-                }
-            }
-        }
-    }
-
     /// A sheaf with at least one object, from wherever there is one.
     fn full_sheaf(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> Option<Sheaf> {
         let stashed = slot.stash.try_lock().and_then(|mut stash| stash.take_full(class));
@@ -229,13 +162,6 @@ impl<C: Config> Cache<C> {
         if let Some(sheaf) = rejected {
             self.pool.give(sheaf);
         }
-    }
-
-    /// Bytes of objects that one slot may stash: an eighth of the heap for
-    /// two slots, less when more share it. A fixed cap bloats small programs.
-    fn budget(&self, lower: Lower<'_, C>) -> usize {
-        let slots = self.registry.active().max(2) as usize;
-        (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
     }
 }
 

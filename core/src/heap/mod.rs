@@ -28,8 +28,7 @@ use core::ptr::NonNull;
 
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::cache::Cache;
-use crate::cache::paths::Lower;
+use crate::cache::{Cache, Lower};
 use crate::observe::stats::{ClassStats, Stats};
 use crate::region::Regions;
 use crate::slab::Slabs;

@@ -5,6 +5,7 @@
 
 use core::ptr::NonNull;
 
+use super::layout::bytes_for;
 use super::region::{Origin, Region};
 use super::set::Regions;
 use crate::base::config::Config;
@@ -28,7 +29,7 @@ impl<C: Config> Regions<C> {
         pages: PageCount,
         align: u32,
     ) -> Result<(), OutOfMemory> {
-        let needed = Region::bytes_for(pages.get(), align, provider.page_size());
+        let needed = bytes_for(pages.get(), align, provider.page_size());
         let needed = needed.ok_or(OutOfMemory)?;
         let mut bytes = provider.suggest(needed, self.stats().reserved).max(needed);
         let reservation = loop {

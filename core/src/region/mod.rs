@@ -7,6 +7,7 @@
 //! - [`bins`]: which free run to look at: a two-level index of sizes;
 //! - [`runs`]: the coalescing engine, generic over its granule;
 //! - [`descriptor`]: the tables behind a region's pages;
+//! - [`layout`]: where they lie in a reservation;
 //! - [`region`]: one region: tables, engine, watermark, commit;
 //! - [`directory`]: address to region, without a lock; all regions;
 //! - [`located`]: a page found from a pointer;
@@ -18,6 +19,7 @@ pub(crate) mod bins;
 pub(crate) mod descriptor;
 pub(crate) mod directory;
 pub(crate) mod growth;
+mod layout;
 pub(crate) mod located;
 pub(crate) mod purge;
 #[allow(clippy::module_inception)]

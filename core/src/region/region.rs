@@ -10,21 +10,15 @@
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-use super::descriptor::{DESCRIPTOR_BYTES, Pages, TABLE_BYTES, Tables};
+use super::descriptor::{DESCRIPTOR_BYTES, Pages, Tables};
+use super::layout::{HEADER_BYTES, layout};
 use super::runs::{Fit, Granules, Runs, Stamp, Taken};
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down, align_up};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down};
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
 /// Pages committed at a time: little at first, 16 MiB once the region is
 /// large.
 const COMMIT_STEP: core::ops::RangeInclusive<u32> = 256..=4096;
-
-/// Page 0 starts at a multiple of this where the reservation is large, so
-/// that huge pages and slabs line up.
-const BASE_ALIGN: usize = 2 << 20;
-
-/// What is large enough for that.
-const ALIGNED_FROM: usize = 64 << 20;
 
 /// A region, at the head of its own reservation.
 pub(crate) struct Region {
@@ -68,50 +62,7 @@ pub(crate) struct Marks {
     pub top: usize,
 }
 
-struct Layout {
-    classes: usize,
-    tags: usize,
-    descriptors: usize,
-    base: usize,
-    pages: u32,
-}
-
-/// Places tables and pages in a reservation of `bytes` at address `start`.
-fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<Layout> {
-    let last = start.checked_add(bytes - 1)?;
-    let align = if bytes >= ALIGNED_FROM { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
-    let header = align_up(size_of::<Region>(), DESCRIPTOR_BYTES)?;
-    // One page more than can fit at first, then as many as do.
-    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min((1 << 30) - 1);
-    loop {
-        let classes = start + header;
-        let tags = align_up(classes + pages, 4)?;
-        let descriptors = align_up(tags + pages * 4, DESCRIPTOR_BYTES)?;
-        let base = align_up(descriptors + pages * DESCRIPTOR_BYTES, align)?;
-        // `last` and not the end, which is 0 at the top of the address space.
-        let room = if base > last { 0 } else { align_down(last - base + 1, machine_page) };
-        if pages == 0 {
-            return None;
-        }
-        if pages <= room >> PAGE_SHIFT {
-            return Some(Layout { classes, tags, descriptors, base, pages: pages as u32 });
-        }
-        pages = pages.min(room >> PAGE_SHIFT).min(pages - 1);
-    }
-}
-
 impl Region {
-    /// Bytes to reserve for a region in which a run of `pages` aligned to
-    /// `align` pages surely fits. `None` when that overflows.
-    pub(crate) fn bytes_for(pages: u32, align: u32, machine_page: usize) -> Option<usize> {
-        let pages = (pages as usize).checked_add(align as usize)?.checked_add(1)?;
-        let bytes = pages.checked_mul(PAGE_SIZE + TABLE_BYTES)?;
-        let bytes = bytes.checked_add(size_of::<Self>() + 2 * machine_page + PAGE_SIZE)?;
-        let room = if bytes >= ALIGNED_FROM - 2 * BASE_ALIGN { 2 * BASE_ALIGN } else { 0 };
-        let bytes = bytes.checked_add(room)?;
-        align_up(bytes, machine_page)
-    }
-
     /// Makes a region of a reservation. `None`, with the reservation as it
     /// was, when it is too small or its head cannot be committed.
     ///
@@ -136,7 +87,7 @@ impl Region {
             unsafe { reservation.start.add(address - start) }
         };
         let committed = if capabilities.contains(Capabilities::COMMIT) {
-            let head = align_up(size_of::<Self>(), machine_page)?;
+            let head = HEADER_BYTES.next_multiple_of(machine_page);
             // SAFETY: the head of the reservation, in machine pages.
             unsafe { provider.commit(reservation.start, head) }.ok()?;
             0
@@ -365,42 +316,4 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_and_pages_fit_wherever_the_reservation_lies() {
-        for (start, bytes) in [
-            (0x10000, 64 << 10),
-            (0x7000, 9 << 12),
-            (0x10_0000, 1 << 20),
-            (0x1234_5000, 37 << 20),
-            (usize::MAX - (1 << 20) + 1, 1 << 20),
-        ] {
-            let place = layout(start, bytes, 4096).unwrap();
-            assert!(place.classes >= start + size_of::<Region>());
-            assert!(place.tags >= place.classes + place.pages as usize);
-            assert!(place.descriptors >= place.tags + 4 * place.pages as usize);
-            assert!(place.base >= place.descriptors + 64 * place.pages as usize);
-            let last = place.base + (((place.pages as usize) << PAGE_SHIFT) - 1);
-            assert!(last <= start + (bytes - 1));
-            // Nothing much is left over.
-            let lost = bytes - ((place.pages as usize) * (PAGE_SIZE + TABLE_BYTES));
-            assert!(lost < 6 * PAGE_SIZE + if bytes >= ALIGNED_FROM { BASE_ALIGN * 2 } else { 0 });
-        }
-        assert!(layout(0x10000, 4096, 4096).is_none());
-    }
-
-    #[test]
-    fn bytes_for_is_enough() {
-        for (pages, align) in [(1, 1), (16, 16), (1000, 512), (100_000, 1), (4, 16384)] {
-            for machine_page in [4096, 65536] {
-                let bytes = Region::bytes_for(pages, align, machine_page).unwrap();
-                let place = layout(0x7_0000_0000 + machine_page, bytes, machine_page).unwrap();
-                let fit = Fit { len: pages, align, phase: place.base >> PAGE_SHIFT };
-                assert!(fit.first_aligned(0) + u64::from(pages) <= u64::from(place.pages));
-            }
-        }
-    }
-}
+static_assertions::const_assert!(size_of::<Region>() <= HEADER_BYTES);

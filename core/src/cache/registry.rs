@@ -1,0 +1,105 @@
+//! All slots of a heap, in use or not.
+//!
+//! Locks: `unused`, a leaf.
+
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use super::lower::Lower;
+use super::pool::Pool;
+use super::slot::Slot;
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::sync::Lock;
+
+/// Slots no CPU or thread has.
+pub(super) struct Unused<E: Environment>(Option<NonNull<Slot<E>>>);
+
+// SAFETY: slots are the heap's own and live for ever; reached under the lock.
+unsafe impl<E: Environment> Send for Unused<E> {}
+
+/// Every slot ever made. They are never given back, only used again.
+pub(crate) struct Registry<C: Config> {
+    all: AtomicPtr<Slot<C::Env>>,
+    pub(super) unused: Lock<Unused<C::Env>, C::Env>,
+    active: AtomicU32,
+    pub(super) epoch: AtomicU32,
+}
+
+impl<C: Config> Registry<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            all: AtomicPtr::new(null_mut()),
+            unused: Lock::new(Unused(None)),
+            active: AtomicU32::new(0),
+            epoch: AtomicU32::new(0),
+        }
+    }
+
+    /// Slots in use.
+    pub(crate) fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// An empty slot: an unused one, or new. `None` when out of memory.
+    pub(crate) fn obtain<'a>(
+        &self,
+        pool: &Pool<C>,
+        lower: Lower<'a, C>,
+    ) -> Option<&'static Slot<C::Env>> {
+        let slot = match self.take_unused() {
+            Some(slot) => slot,
+            None => self.make(pool, lower)?,
+        };
+        self.active.fetch_add(1, Ordering::Relaxed);
+        slot.in_use.store(true, Ordering::Relaxed);
+        slot.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(slot)
+    }
+
+    fn take_unused(&self) -> Option<&'static Slot<C::Env>> {
+        let mut unused = self.unused.lock();
+        // SAFETY: slots live for ever.
+        let slot: &'static Slot<C::Env> = unsafe { unused.0?.as_ref() };
+        unused.0 = NonNull::new(slot.next_unused.load(Ordering::Relaxed));
+        Some(slot)
+    }
+
+    fn make(&self, pool: &Pool<C>, lower: Lower<'_, C>) -> Option<&'static Slot<C::Env>> {
+        let bytes = size_of::<Slot<C::Env>>();
+        let memory = pool.cut(lower.regions, lower.provider, bytes)?.cast::<Slot<C::Env>>();
+        // Published under the lock, so that `hold` knows all slots there are.
+        let _unused = self.unused.lock();
+        let next = NonNull::new(self.all.load(Ordering::Relaxed));
+        // SAFETY: fresh memory of the right size and alignment, ours for ever.
+        let slot = unsafe {
+            memory.write(Slot::new(next));
+            memory.as_ref()
+        };
+        // Release: publishes the slot; pairs with the Acquire in `slots`.
+        self.all.store(memory.as_ptr(), Ordering::Release);
+        Some(slot)
+    }
+
+    /// Takes an empty slot back that no CPU or thread has any more.
+    pub(crate) fn put_back(&self, slot: &'static Slot<C::Env>) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        slot.in_use.store(false, Ordering::Relaxed);
+        let mut unused = self.unused.lock();
+        let next = unused.0.map_or(null_mut(), NonNull::as_ptr);
+        slot.next_unused.store(next, Ordering::Relaxed);
+        unused.0 = Some(NonNull::from(slot));
+    }
+
+    /// All slots, used or not.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &'static Slot<C::Env>> {
+        // Acquire: pairs with the Release in `make`.
+        let mut at = NonNull::new(self.all.load(Ordering::Acquire));
+        core::iter::from_fn(move || {
+            // SAFETY: slots live for ever.
+            let slot: &'static Slot<C::Env> = unsafe { at?.as_ref() };
+            at = slot.next;
+            Some(slot)
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! The cache layer of a heap as a whole, and the caller's place in it.
+
+use super::depot::Depot;
+use super::frontend::{Current, FrontEnd};
+use super::lower::Lower;
+use super::pool::Pool;
+use super::registry::Registry;
+use super::slot::Slot;
+use crate::base::config::Config;
+
+/// The cache layer of a heap.
+pub(crate) struct Cache<C: Config> {
+    pub(super) pool: Pool<C>,
+    pub(super) depot: Depot<C>,
+    pub(super) registry: Registry<C>,
+}
+
+/// The caller's place, after it has been given a slot if it lacked one.
+pub(super) enum Place<'a, C: Config> {
+    Slot(&'a Slot<C::Env>),
+    Uncached,
+}
+
+impl<C: Config> Cache<C> {
+    pub(crate) const fn new() -> Self {
+        Self { pool: Pool::new(), depot: Depot::new(), registry: Registry::new() }
+    }
+
+    /// Where the caller stands; gives it a slot if it lacks one.
+    #[inline]
+    pub(super) fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+        match lower.front.current() {
+            Current::Slot(slot) => {
+                self.keep_up(lower, slot);
+                Place::Slot(slot)
+            }
+            _ => self.find_place(lower),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+        loop {
+            match lower.front.current() {
+                Current::Slot(slot) => return Place::Slot(slot),
+                Current::Stopped => return Place::Uncached,
+                Current::Absent => {
+                    let Some(slot) = self.registry.obtain(&self.pool, lower) else {
+                        return Place::Uncached;
+                    };
+                    if !lower.front.attach(slot) {
+                        self.registry.put_back(slot);
+                        // Attached by somebody else meanwhile, or stopped.
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes of objects that one slot may stash: an eighth of the heap for
+    /// two slots, less when more share it. A fixed cap bloats small programs.
+    pub(super) fn budget(&self, lower: Lower<'_, C>) -> usize {
+        let slots = self.registry.active().max(2) as usize;
+        (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
+    }
+}
