@@ -69,6 +69,10 @@ pub const fn new_heap() -> Heap {
     granule_core::Heap::new(HostPages::new(), Guarded::new())
 }
 
+// A heap is a plain static, shared by all threads.
+static_assertions::assert_impl_all!(ProcessHeap: Sync);
+static_assertions::assert_impl_all!(Heap: Sync);
+
 /// The process's heap as a Rust global allocator.
 ///
 /// ```

@@ -299,6 +299,12 @@ impl SheafList {
     }
 }
 
+// C1: one owner, so no copies; and no trip to another thread but through a
+// list under a lock, or a front end.
+static_assertions::assert_not_impl_any!(Sheaf: Clone, Copy, Send, Sync);
+// The whole state of a sheaf is one word, and "none" needs no other.
+static_assertions::assert_eq_size!(Option<Top>, usize);
+
 #[cfg(test)]
 #[path = "sheaf_tests.rs"]
 mod tests;

@@ -29,8 +29,16 @@ const USED_HEAD: u32 = 2;
 const USED_TAIL: u32 = 3;
 const STATE: u32 = 3;
 
-const DIRTY: u32 = 1;
-const RESIDENT: u32 = 2;
+bitflags::bitflags! {
+    /// State of the pages of a free run.
+    #[derive(Clone, Copy)]
+    struct PageState: u32 {
+        /// Not known to be zero.
+        const DIRTY = 1 << 0;
+        /// With memory behind them that a purge would give back.
+        const RESIDENT = 1 << 1;
+    }
+}
 
 /// Head of a free run, in its first page's descriptor.
 #[repr(C)]
@@ -38,7 +46,7 @@ struct FreeRun {
     next: u32,
     previous: u32,
     since: u32,
-    flags: u32,
+    state: PageState,
 }
 
 static_assertions::const_assert!(size_of::<FreeRun>() <= DESCRIPTOR_BYTES);
@@ -151,8 +159,8 @@ unsafe impl Granules for Pages {
         // SAFETY: as in `links`.
         let run = unsafe { self.tables.free_run(start).as_ref() };
         Stamp {
-            dirty: run.flags & DIRTY != 0,
-            resident: run.flags & RESIDENT != 0,
+            dirty: run.state.contains(PageState::DIRTY),
+            resident: run.state.contains(PageState::RESIDENT),
             since: run.since,
         }
     }
@@ -162,6 +170,8 @@ unsafe impl Granules for Pages {
         // SAFETY: as in `links`; no reference to it is alive.
         let run = unsafe { self.tables.free_run(start).as_mut() };
         run.since = stamp.since;
-        run.flags = if stamp.dirty { DIRTY } else { 0 } | if stamp.resident { RESIDENT } else { 0 };
+        run.state = PageState::empty();
+        run.state.set(PageState::DIRTY, stamp.dirty);
+        run.state.set(PageState::RESIDENT, stamp.resident);
     }
 }
