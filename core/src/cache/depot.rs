@@ -43,11 +43,12 @@ impl<C: Config> Depot<C> {
     }
 
     /// Stores a full sheaf, or gives it back when there are enough.
-    /// Enough are `limit` bytes of objects, or one sheaf.
+    /// Enough are `limit` bytes of objects or one sheaf; with limit 0 none.
     pub(crate) fn put(&self, class: Class, sheaf: Sheaf, limit: usize) -> Option<Sheaf> {
         let bytes = sheaf.len() * class.size();
         let mut shelf = self.classes[class.index()].lock();
-        if shelf.full.count() > 0 && shelf.bytes + bytes > limit {
+        let room = limit.saturating_sub(shelf.bytes) >= bytes;
+        if !room && (shelf.full.count() > 0 || limit == 0) {
             return Some(sheaf);
         }
         shelf.bytes += bytes;

@@ -34,7 +34,10 @@ impl<C: Config> Cache<C> {
             parked.freed.store(pages.get(), Ordering::Relaxed);
             return Ok(false);
         }
-        if !parked.run.load(Ordering::Relaxed).is_null() || pages.bytes() > C::PARKED_MAX {
+        if !parked.run.load(Ordering::Relaxed).is_null()
+            || pages.bytes() > C::PARKED_MAX
+            || self.registry.is_short()
+        {
             return Ok(false);
         }
         at.mark_parked();

@@ -146,7 +146,7 @@ impl<C: Config> Cache<C> {
             None => Some((class, sheaf)),
         };
         if let Some((class, sheaf)) = rejected
-            && let Some(sheaf) = self.depot.put(class, sheaf, depot_limit(lower))
+            && let Some(sheaf) = self.depot.put(class, sheaf, self.depot_limit(lower))
         {
             self.put_emptied(lower, slot, class, sheaf);
         }
@@ -163,11 +163,6 @@ impl<C: Config> Cache<C> {
             self.pool.give(sheaf);
         }
     }
-}
-
-/// Bytes of objects of one class that the depot may hold.
-fn depot_limit<C: Config>(lower: Lower<'_, C>) -> usize {
-    (lower.regions.extent() / 64).clamp(C::DEPOT_MIN, C::DEPOT_MAX)
 }
 
 /// Gives the objects in a sheaf back to the slabs.

@@ -12,6 +12,10 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::sync::Lock;
 
+/// How long, in milliseconds, memory counts as short after a request failed
+/// at first.
+const SHORTAGE_MS: u32 = 1000;
+
 /// Slots no CPU or thread has.
 pub(super) struct Unused<E: Environment>(Option<NonNull<Slot<E>>>);
 
@@ -24,6 +28,9 @@ pub(crate) struct Registry<C: Config> {
     pub(super) unused: Lock<Unused<C::Env>, C::Env>,
     active: AtomicU32,
     pub(super) epoch: AtomicU32,
+    /// When memory was last found to be short, in milliseconds, made odd; 0
+    /// when that is long past.
+    short_since: AtomicU32,
 }
 
 impl<C: Config> Registry<C> {
@@ -33,12 +40,34 @@ impl<C: Config> Registry<C> {
             unused: Lock::new(Unused(None)),
             active: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
+            short_since: AtomicU32::new(0),
         }
     }
 
     /// Slots in use.
     pub(crate) fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Notes that memory is short: for a while nothing is stashed away, so
+    /// that what other threads free can be had.
+    pub(crate) fn note_shortage(&self, now: u32) {
+        self.short_since.store(now | 1, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends the shortage when it is long past.
+    pub(crate) fn end_shortage(&self, now: u32) {
+        let since = self.short_since.load(Ordering::Relaxed);
+        // The oddness may put `since` a millisecond ahead of `now`.
+        let past = now.wrapping_sub(since).wrapping_add(1);
+        if since != 0 && past > SHORTAGE_MS {
+            self.short_since.store(0, Ordering::Relaxed);
+        }
     }
 
     /// An empty slot: an unused one, or new. `None` when out of memory.

@@ -102,6 +102,9 @@ impl Stash {
         budget: usize,
     ) -> Option<(Class, Sheaf)> {
         let bytes = sheaf.len() * class.size();
+        if budget == 0 {
+            return Some((class, sheaf));
+        }
         let victim = if self.bytes + bytes > budget {
             let Some(victim) = self.next_victim(class) else { return Some((class, sheaf)) };
             self.take_full(victim).map(|evicted| (victim, evicted))

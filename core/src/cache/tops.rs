@@ -57,6 +57,9 @@ impl Tops {
             return core::ptr::null_mut();
         }
         self.set(class, Top(word));
+        // So that a caller's test for null is this function's test for a mark.
+        // SAFETY: what is below a top and is no mark is an object (C1).
+        unsafe { core::hint::assert_unchecked(!object.is_null()) };
         object
     }
 

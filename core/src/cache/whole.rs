@@ -12,7 +12,7 @@ use crate::base::config::Config;
 pub(crate) struct Cache<C: Config> {
     pub(super) pool: Pool<C>,
     pub(super) depot: Depot<C>,
-    pub(super) registry: Registry<C>,
+    pub(crate) registry: Registry<C>,
 }
 
 /// The caller's place, after it has been given a slot if it lacked one.
@@ -61,7 +61,18 @@ impl<C: Config> Cache<C> {
     /// Bytes of objects that one slot may stash: an eighth of the heap for
     /// two slots, less when more share it. A fixed cap bloats small programs.
     pub(super) fn budget(&self, lower: Lower<'_, C>) -> usize {
+        if self.registry.is_short() {
+            return 0;
+        }
         let slots = self.registry.active().max(2) as usize;
         (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
+    }
+
+    /// Bytes of objects of one class that the depot may hold.
+    pub(super) fn depot_limit(&self, lower: Lower<'_, C>) -> usize {
+        if self.registry.is_short() {
+            return 0;
+        }
+        (lower.regions.extent() / 64).clamp(C::DEPOT_MIN, C::DEPOT_MAX)
     }
 }

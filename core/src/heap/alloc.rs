@@ -6,6 +6,7 @@ use core::ptr::{NonNull, null_mut};
 use super::Heap;
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::env::Environment;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::cache::FrontEnd;
 use crate::region::Run;
@@ -88,6 +89,7 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn alloc_after_reclaim(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
+        self.cache.registry.note_shortage(C::Env::now_ms());
         self.reclaim();
         let block = match class {
             Class::LARGE => self.alloc_run(layout, fill),

@@ -10,10 +10,24 @@ use granule_rt::process_heap;
 
 use crate::errno::{block, fail};
 
+/// Sizes that the first of the class tables serves.
+const SMALLEST_SIZES: usize = 1024;
+
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
 /// a block of its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(size: usize) -> *mut c_void {
+    // Two functions, so that the common one is straight code: one table look-up
+    // with a constant shift.
+    if size > SMALLEST_SIZES {
+        return malloc_medium(size);
+    }
+    let hit = process_heap().pop_cached(Class::for_malloc(size));
+    if hit.is_null() { malloc_slow(size) } else { hit.cast() }
+}
+
+#[inline(never)]
+extern "C" fn malloc_medium(size: usize) -> *mut c_void {
     let hit = process_heap().pop_cached(Class::for_malloc(size));
     if hit.is_null() { malloc_slow(size) } else { hit.cast() }
 }
