@@ -7,6 +7,7 @@ use core::ptr::NonNull;
 
 use super::layout::bytes_for;
 use super::region::{Origin, Region};
+use super::runs::Search;
 use super::set::Regions;
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -109,7 +110,7 @@ impl<C: Config> Regions<C> {
     /// there are pages to be had. Without one growth ends, and nothing else.
     fn extend_directory(&self, _growing: &Growing<'_, C>, provider: &C::Pages) {
         if self.directory.claim().is_none()
-            && let Some((_, run)) = self.take_present(provider, PageCount(1), 1)
+            && let Some((_, run)) = self.take_present(provider, PageCount(1), 1, Search::Quick)
         {
             // SAFETY: the page is ours, for ever from now on.
             unsafe { self.directory.extend(run.start) };

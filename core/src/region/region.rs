@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 use super::descriptor::{DESCRIPTOR_BYTES, Pages, Tables};
 use super::layout::{HEADER_BYTES, layout};
-use super::runs::{Fit, Granules, Runs, Stamp, Taken};
+use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down};
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
@@ -171,8 +171,9 @@ impl State {
         region: &Region,
         provider: &P,
         fit: Fit,
+        search: Search,
     ) -> Option<Taken> {
-        if let Some(taken) = self.runs.take(&self.view, fit) {
+        if let Some(taken) = self.runs.take(&self.view, fit, search) {
             return Some(taken);
         }
         self.take_top(region, provider, fit)

@@ -10,13 +10,24 @@
 //! The engine knows granules by index only. Where boundary marks and links
 //! are kept is the [`Granules`] it is given: page descriptors for regions of
 //! pages; in the free memory itself for a small heap. All operations are O(1)
-//! but the search within a bin, which looks at [`SCAN`] runs at most and
-//! takes the one at the lowest address, so that memory packs low.
+//! but the search within a bin, which takes the run at the lowest address, so
+//! that memory packs low, and looks at [`SCAN`] runs at most unless memory
+//! would have to grow otherwise.
 
 use super::bins::{Bins, NIL, bin_of};
 
 /// Runs looked at in one bin for the lowest address.
 const SCAN: u32 = 64;
+
+/// How hard to look for a run that fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// At [`SCAN`] runs a bin: one that fits may be overlooked behind others
+    /// that are too short or not aligned.
+    Quick,
+    /// At all of them: nothing that fits is overlooked.
+    Thorough,
+}
 
 /// What is known of the contents of a free run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,24 +119,35 @@ impl Runs {
         self.free
     }
 
-    /// Takes a run, or `None` when no free run fits (R1 and R3 kept: what is
-    /// cut off goes back into its bin).
-    pub(crate) fn take<G: Granules>(&mut self, granules: &G, fit: Fit) -> Option<Taken> {
+    /// Takes a run, or `None` when the search finds none that fits (R1 and R3
+    /// kept: what is cut off goes back into its bin).
+    pub(crate) fn take<G: Granules>(
+        &mut self,
+        granules: &G,
+        fit: Fit,
+        search: Search,
+    ) -> Option<Taken> {
         let mut from = bin_of(fit.len);
         loop {
             let bin = self.bins.next_occupied(from)?;
-            if let Some(start) = self.lowest_fitting(granules, bin, fit) {
+            if let Some(start) = self.lowest_fitting(granules, bin, fit, search) {
                 return Some(self.carve(granules, start, fit));
             }
             from = bin + 1;
         }
     }
 
-    fn lowest_fitting<G: Granules>(&self, granules: &G, bin: usize, fit: Fit) -> Option<u32> {
+    fn lowest_fitting<G: Granules>(
+        &self,
+        granules: &G,
+        bin: usize,
+        fit: Fit,
+        search: Search,
+    ) -> Option<u32> {
         let mut best = None;
         let mut at = self.bins.head(bin);
         let mut looked = 0;
-        while at != NIL && looked < SCAN {
+        while at != NIL && (looked < SCAN || search == Search::Thorough) {
             let len = granules.free_run_at(at).unwrap_or(0);
             if fit.fits(at, len) && best.is_none_or(|lowest| at < lowest) {
                 best = Some(at);

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use super::directory::{Directory, Entry};
 use super::located::Located;
 use super::region::{Marks, Region};
-use super::runs::{Fit, Stamp};
+use super::runs::{Fit, Search, Stamp};
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -92,12 +92,13 @@ impl<C: Config> Regions<C> {
         class: Class,
     ) -> Result<Run, OutOfMemory> {
         let (located, run) = loop {
-            if let Some(found) = self.take_present(provider, pages, align) {
+            if let Some(found) = self.take_present(provider, pages, align, Search::Quick) {
                 break found;
             }
             let growth = self.growth.lock();
-            // Somebody else may have grown the heap while we waited.
-            if let Some(found) = self.take_present(provider, pages, align) {
+            // Somebody else may have grown the heap while we waited, and what
+            // a quick search overlooks is better than growth.
+            if let Some(found) = self.take_present(provider, pages, align, Search::Thorough) {
                 break found;
             }
             self.grow(&growth, provider, pages, align)?;
@@ -113,6 +114,7 @@ impl<C: Config> Regions<C> {
         provider: &C::Pages,
         pages: PageCount,
         align: u32,
+        search: Search,
     ) -> Option<(Located<'_>, Run)> {
         let _set = self.set.lock();
         self.directory.entries().find_map(|entry| {
@@ -123,7 +125,7 @@ impl<C: Config> Regions<C> {
             let state = unsafe { region.state() };
             let before = state.marks();
             let fit = Fit { len: pages.get(), align, phase: region.phase() };
-            let taken = state.take(region, provider, fit);
+            let taken = state.take(region, provider, fit, search);
             self.note_growth(entry, region, before, state.marks());
             let taken = taken?;
             let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
