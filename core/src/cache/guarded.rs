@@ -87,8 +87,8 @@ impl<P, E: Environment, const N: usize> Guarded<P, E, N> {
 }
 
 // SAFETY: under the guard of a `Cpu` nobody else acts on the same tops. A
-// stopped CPU's fast paths see `STOPPED`; after `quiesce` nobody is left who
-// saw anything else.
+// stopped CPU's fast paths see `STOPPED`; after `quiesce`, or on the caller's
+// own CPU at once, nobody is left who saw anything else.
 unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E, N> {
     #[inline]
     fn pop(&self, class: Class) -> *mut u8 {
@@ -152,12 +152,16 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         let Some(cpu) = self.index_of(slot) else { return false };
         let tops = core::ptr::from_ref(slot.tops()).cast_mut();
         let stopped = (&raw const STOPPED).cast_mut();
+        // Under the guard of its own CPU the caller is alone on it already.
+        let guard = P::try_enter().filter(|(own, _)| *own == cpu);
         // Acquire and Release: two drains exclude each other; pairs with
         // `restart`.
         let won = self.tops[cpu]
             .compare_exchange(tops, stopped, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
-        if won && !P::quiesce() {
+        let alone = guard.is_some();
+        drop(guard);
+        if won && !alone && !P::quiesce() {
             self.restart(slot);
             return false;
         }

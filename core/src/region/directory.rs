@@ -103,20 +103,25 @@ impl Entry {
         NonNull::new(self.region.load(Ordering::Acquire))
     }
 
-    /// The region and page under a pointer, if they are this entry's.
+    /// The region and page under a pointer, if they are this entry's. Reads
+    /// again while the entry changes: the region may only be growing, and the
+    /// pointer be live in it.
     fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
-        // Acquire: pairs with the Release that ends `set`.
-        let version = self.version.load(Ordering::Acquire);
-        let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
-        let inside = offset < self.bytes.load(Ordering::Relaxed);
-        let region = self.region.load(Ordering::Relaxed);
-        // Acquire fence: pairs with the Release fence that begins `set`.
-        fence(Ordering::Acquire);
-        let stable = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
-        if !inside || !stable {
-            return None;
+        loop {
+            // Acquire: pairs with the Release that ends `set`.
+            let version = self.version.load(Ordering::Acquire);
+            let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
+            let inside = offset < self.bytes.load(Ordering::Relaxed);
+            let region = self.region.load(Ordering::Relaxed);
+            // Acquire fence: pairs with the Release fence that begins `set`.
+            fence(Ordering::Acquire);
+            let unchanged = self.version.load(Ordering::Relaxed) == version;
+            if version.is_multiple_of(2) && unchanged {
+                let found = NonNull::new(region).filter(|_| inside);
+                return found.map(|region| (region, (offset >> PAGE_SHIFT) as u32));
+            }
+            core::hint::spin_loop();
         }
-        Some((NonNull::new(region)?, (offset >> PAGE_SHIFT) as u32))
     }
 
     fn set(&self, base: usize, bytes: usize, region: *mut Region) {
