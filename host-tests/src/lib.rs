@@ -1,4 +1,4 @@
-//! Support for the host tests: find the library under test, compile C and C++
+//! Support for the host tests: a shadow [`model`] of heaps; and to find the library under test, compile C and C++
 //! programs against it, run them with a deadline, and read what became of them.
 //!
 //! ```text
@@ -12,6 +12,7 @@
 
 pub mod compile;
 pub mod library;
+pub mod model;
 pub mod run;
 pub mod suite;
 
