@@ -178,6 +178,10 @@ impl Class {
     /// once, so every fast path misses on it and no path tests for it.
     pub const LARGE: Self = Self(0);
 
+    /// The class byte of the first page of a run that a slot has parked: as
+    /// [`Class::LARGE`], no small object's.
+    pub(crate) const PARKED: Self = Self(CLASSES as u8);
+
     /// The class for a request, or [`Class::LARGE`]. `align` must be a power
     /// of two. Never fails: size 0 is served as size 1.
     #[must_use]
@@ -248,7 +252,7 @@ impl Class {
     #[must_use]
     #[inline(always)]
     pub const fn is_small(self) -> bool {
-        self.0 != 0
+        self.0.wrapping_sub(1) < CLASSES as u8 - 1
     }
 
     #[inline]
@@ -265,6 +269,16 @@ impl Class {
     #[inline(always)]
     pub(crate) const fn byte(self) -> u8 {
         self.0
+    }
+
+    /// The class with that byte. No test: it is on the path of every free.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the byte is one of [`byte`](Self::byte), or 0.
+    #[inline(always)]
+    pub(crate) const unsafe fn from_byte(byte: u8) -> Self {
+        Self(byte)
     }
 
     /// The largest power of two that divides the size, at most

@@ -6,11 +6,11 @@ use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use super::sheaf::{Top, Word, is_mark};
 use crate::base::class::{CLASSES, Class};
 
-/// The tops of a CPU's sheaves, by class. That of [`Class::LARGE`] is always
-/// the sentinel.
+/// The tops of a CPU's sheaves, by class. Those of [`Class::LARGE`] and of
+/// parked runs are always the sentinel.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Tops([AtomicPtr<Word>; CLASSES]);
+pub struct Tops([AtomicPtr<Word>; CLASSES + 1]);
 
 /// The tops of a CPU that has no cache: every pop and push misses. A front
 /// end may point a CPU here to stop it. Never written.
@@ -26,13 +26,13 @@ impl Tops {
     /// All sentinels.
     #[must_use]
     pub const fn new() -> Self {
-        Self([const { AtomicPtr::new(Top::sentinel().0.as_ptr()) }; CLASSES])
+        Self([const { AtomicPtr::new(Top::sentinel().0.as_ptr()) }; CLASSES + 1])
     }
 
     /// The top of a class.
     #[inline(always)]
     pub fn get(&self, class: Class) -> Top {
-        // SAFETY: the index of a class is below `CLASSES`.
+        // SAFETY: the index of a class is at most `CLASSES`.
         let top = unsafe { self.0.get_unchecked(class.index()) };
         // SAFETY: tops are never null.
         Top(unsafe { NonNull::new_unchecked(top.load(Relaxed)) })
@@ -40,7 +40,7 @@ impl Tops {
 
     #[inline(always)]
     fn set(&self, class: Class, top: Top) {
-        // SAFETY: the index of a class is below `CLASSES`.
+        // SAFETY: the index of a class is at most `CLASSES`.
         unsafe { self.0.get_unchecked(class.index()) }.store(top.0.as_ptr(), Relaxed);
     }
 

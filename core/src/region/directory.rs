@@ -157,9 +157,12 @@ impl Directory {
         let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
         if offset < self.bytes.load(Ordering::Relaxed) {
             let classes = self.classes.load(Ordering::Relaxed);
-            // SAFETY: G1, the class bytes of committed pages are committed.
-            let byte = unsafe { &*classes.add(offset >> PAGE_SHIFT) };
-            Class::from_index(byte.load(Ordering::Relaxed))
+            // SAFETY: G1, the class bytes of committed pages are committed, and
+            // 0 or written by `Located`, from classes.
+            unsafe {
+                let byte = &*classes.add(offset >> PAGE_SHIFT);
+                Class::from_byte(byte.load(Ordering::Relaxed))
+            }
         } else {
             Class::LARGE
         }

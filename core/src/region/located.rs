@@ -8,10 +8,6 @@ use crate::base::class::Class;
 use crate::base::units::PageCount;
 use crate::provider::Capabilities;
 
-/// The class byte of the first page of a run that a slot has parked. No
-/// class: looks like [`Class::LARGE`].
-const PARKED: u8 = u8::MAX;
-
 /// A page of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Located<'a> {
@@ -54,13 +50,13 @@ impl Located<'_> {
     /// Whether the run that starts here is parked.
     #[inline]
     pub(crate) fn is_parked(&self) -> bool {
-        self.region.tables.class_byte(self.page).load(Relaxed) == PARKED
+        self.region.tables.class_byte(self.page).load(Relaxed) == Class::PARKED.byte()
     }
 
     /// Marks it as parked. The run is the caller's.
     #[inline]
     pub(crate) fn mark_parked(&self) {
-        self.region.tables.class_byte(self.page).store(PARKED, Relaxed);
+        self.region.tables.class_byte(self.page).store(Class::PARKED.byte(), Relaxed);
     }
 
     /// Takes the mark away. The run is the caller's.
