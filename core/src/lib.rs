@@ -19,6 +19,7 @@ extern crate std;
 
 pub mod base;
 pub mod cache;
+pub mod check;
 pub mod heap;
 pub mod observe;
 pub mod provider;

@@ -44,7 +44,7 @@ impl<E: Environment> core::fmt::Debug for Slot<E> {
 }
 
 impl<E: Environment> Slot<E> {
-    pub(crate) fn new(next: Option<NonNull<Self>>) -> Self {
+    pub(crate) const fn new(next: Option<NonNull<Self>>) -> Self {
         Self {
             tops: Tops::new(),
             stash: Lock::new(Stash::new()),

@@ -1,0 +1,265 @@
+//! A provider for tests: it keeps the implementor's duties, holds the heap to
+//! the caller's, and can be told to refuse.
+
+use core::ptr::NonNull;
+use std::alloc::Layout;
+use std::sync::{Mutex, MutexGuard};
+use std::vec::Vec;
+
+use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
+
+/// What memory that is not committed looks like, and the pages around a
+/// reservation: a write there is noticed at release.
+const OUTSIDE: u8 = 0xa5;
+/// What fresh or purged memory looks like that need not be zero.
+const GARBAGE: u8 = 0xdb;
+
+/// Which calls are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refuse {
+    #[default]
+    Nothing,
+    /// Every commit.
+    Commit,
+    /// Every commit of more than one page.
+    CommitOverPage,
+    /// Every release.
+    Release,
+    /// Every purge.
+    Purge,
+}
+
+/// Memory of the host's allocator.
+pub(crate) struct Arena {
+    page: usize,
+    can: Capabilities,
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    held: Vec<Held>,
+    refuse: Refuse,
+    purged: usize,
+    reserves: usize,
+    asked: usize,
+}
+
+struct Held {
+    reservation: Reservation,
+    memory: NonNull<u8>,
+    layout: Layout,
+    /// By page.
+    committed: Vec<bool>,
+    ever: Vec<bool>,
+}
+
+// SAFETY: the memory is the arena's own, under the lock.
+unsafe impl Send for Held {}
+
+impl Arena {
+    /// Hands out up to `limit` bytes in pages of `page` bytes.
+    pub(crate) fn new(page: usize, can: Capabilities, limit: usize) -> Self {
+        Self { page, can, limit, state: Mutex::default() }
+    }
+
+    pub(crate) fn refuse(&self, refuse: Refuse) {
+        self.state().refuse = refuse;
+    }
+
+    /// Bytes handed out and not taken back.
+    pub(crate) fn reserved(&self) -> usize {
+        self.state().held.iter().map(|held| held.reservation.bytes).sum()
+    }
+
+    /// Calls of `reserve` that were granted.
+    pub(crate) fn reserves(&self) -> usize {
+        self.state().reserves
+    }
+
+    /// All calls of `reserve`.
+    pub(crate) fn asked(&self) -> usize {
+        self.state().asked
+    }
+
+    /// Bytes ever purged.
+    pub(crate) fn purged(&self) -> usize {
+        self.state().purged
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn fresh(&self) -> u8 {
+        if self.can.contains(Capabilities::FRESH_IS_ZERO) { 0 } else { GARBAGE }
+    }
+
+    fn needs(&self, flag: Capabilities) {
+        assert!(self.can.contains(flag), "called without {flag:?}");
+    }
+}
+
+impl State {
+    /// The reservation around a range that keeps the caller's duties, and the
+    /// range in pages.
+    fn range(
+        &mut self,
+        page: usize,
+        start: NonNull<u8>,
+        bytes: usize,
+    ) -> (&mut Held, usize, usize) {
+        let address = start.addr().get();
+        assert!(bytes > 0 && address.is_multiple_of(page) && bytes.is_multiple_of(page), "pages");
+        let held = self.held.iter_mut().find(|held| {
+            let first = held.reservation.start.addr().get();
+            first <= address && address + bytes <= first + held.reservation.bytes
+        });
+        let held = held.expect("inside one reservation");
+        let first = (address - held.reservation.start.addr().get()) / page;
+        (held, first, first + bytes / page)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        for held in self.state().held.drain(..) {
+            // SAFETY: allocated with this layout in `reserve`.
+            unsafe { std::alloc::dealloc(held.memory.as_ptr(), held.layout) };
+        }
+    }
+}
+
+// SAFETY: the host's allocator hands out memory that nobody has; it is not
+// the heap under test.
+unsafe impl PageProvider for Arena {
+    fn page_size(&self) -> usize {
+        self.page
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.can
+    }
+
+    fn suggest(&self, needed: usize, _held: usize) -> usize {
+        needed
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
+        assert!(bytes > 0 && bytes.is_multiple_of(self.page), "whole pages");
+        self.state().asked += 1;
+        let held: usize = self.reserved();
+        if held.checked_add(bytes).is_none_or(|sum| sum > self.limit) {
+            return Err(ProviderError);
+        }
+        let layout = Layout::from_size_align(bytes + 2 * self.page, self.page);
+        let layout = layout.map_err(|_| ProviderError)?;
+        // SAFETY: not empty; everything is inside what is allocated.
+        let (memory, start) = unsafe {
+            let memory = NonNull::new(std::alloc::alloc(layout)).ok_or(ProviderError)?;
+            memory.write_bytes(OUTSIDE, layout.size());
+            (memory, memory.add(self.page))
+        };
+        let lazy = self.can.contains(Capabilities::COMMIT);
+        if !lazy {
+            // SAFETY: as above.
+            unsafe { start.write_bytes(self.fresh(), bytes) };
+        }
+        let reservation = Reservation { start, bytes };
+        let committed = std::vec![!lazy; bytes / self.page];
+        let ever = committed.clone();
+        let mut state = self.state();
+        state.reserves += 1;
+        state.held.push(Held { reservation, memory, layout, committed, ever });
+        Ok(reservation)
+    }
+
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.needs(Capabilities::COMMIT);
+        let mut state = self.state();
+        let refuse = state.refuse == Refuse::Commit
+            || state.refuse == Refuse::CommitOverPage && bytes > self.page;
+        let (held, from, to) = state.range(self.page, start, bytes);
+        if refuse {
+            return Err(ProviderError);
+        }
+        for page in from..to {
+            held.committed[page] = true;
+            if !std::mem::replace(&mut held.ever[page], true) {
+                // SAFETY: a page of the reservation.
+                unsafe {
+                    let at = held.reservation.start.add(page * self.page);
+                    at.write_bytes(self.fresh(), self.page);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.needs(Capabilities::PURGE);
+        let mut state = self.state();
+        let refuse = state.refuse == Refuse::Purge;
+        let (held, from, to) = state.range(self.page, start, bytes);
+        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        if refuse {
+            return Err(ProviderError);
+        }
+        let zeroes = self.can.contains(Capabilities::PURGE_ZEROES);
+        // SAFETY: inside a reservation; the caller gave the contents up.
+        unsafe { start.write_bytes(if zeroes { 0 } else { GARBAGE }, bytes) };
+        state.purged += bytes;
+        Ok(())
+    }
+
+    unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
+        self.needs(Capabilities::RELEASE);
+        let mut state = self.state();
+        let at = state.held.iter().position(|held| held.reservation == reservation);
+        let at = at.expect("exactly what was reserved, once");
+        if state.refuse == Refuse::Release {
+            return Err(ProviderError);
+        }
+        let held = state.held.swap_remove(at);
+        for (page, ever) in held.ever.iter().enumerate() {
+            // SAFETY: a page of the reservation.
+            let at = unsafe { held.reservation.start.add(page * self.page) };
+            assert!(*ever || is_untouched(at, self.page), "not committed, yet written");
+        }
+        assert!(is_untouched(held.memory, self.page), "the page before");
+        // SAFETY: the page behind the reservation is allocated, too.
+        let behind = unsafe { held.reservation.start.add(reservation.bytes) };
+        assert!(is_untouched(behind, self.page), "the page behind");
+        // SAFETY: allocated with this layout in `reserve`.
+        unsafe { std::alloc::dealloc(held.memory.as_ptr(), held.layout) };
+        Ok(())
+    }
+
+    unsafe fn remap(
+        &self,
+        from: NonNull<u8>,
+        to: NonNull<u8>,
+        bytes: usize,
+    ) -> Result<(), ProviderError> {
+        self.needs(Capabilities::REMAP);
+        let mut state = self.state();
+        for start in [from, to] {
+            let (held, first, end) = state.range(self.page, start, bytes);
+            assert!(held.committed[first..end].iter().all(|&page| page), "committed");
+        }
+        assert!(from.addr().get().abs_diff(to.addr().get()) >= bytes, "disjoint");
+        // SAFETY: both inside reservations, committed, disjoint.
+        unsafe {
+            to.copy_from_nonoverlapping(from, bytes);
+            from.write_bytes(0, bytes);
+        }
+        Ok(())
+    }
+}
+
+fn is_untouched(start: NonNull<u8>, bytes: usize) -> bool {
+    // SAFETY: callers pass memory of the arena's.
+    let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), bytes) };
+    bytes.iter().all(|&byte| byte == OUTSIDE)
+}

@@ -1,0 +1,96 @@
+//! An environment, CPUs and a configuration for tests.
+
+use core::cell::Cell;
+
+use proptest::prelude::ProptestConfig;
+
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::Fault;
+use crate::cache::guarded::{Cpu, Guarded};
+
+use super::arena::Arena;
+
+std::thread_local! {
+    static NOW: Cell<u32> = const { Cell::new(0) };
+    static CPU: Cell<usize> = const { Cell::new(0) };
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets time pass.
+pub(crate) fn advance(ms: u32) {
+    NOW.set(NOW.get().wrapping_add(ms));
+}
+
+/// Moves the caller to another CPU.
+pub(crate) fn migrate(cpu: usize) {
+    CPU.set(cpu);
+}
+
+/// A clock of the thread's own; faults panic.
+#[derive(Debug)]
+pub(crate) struct TestEnv;
+
+// SAFETY: nothing allocates from the heap under test, or nests. `fatal`
+// unwinds, which the tests of faults rely on: no lock is held then.
+unsafe impl Environment for TestEnv {
+    type Exclusion = ();
+
+    fn exclude() {}
+
+    fn wait(_spins: u32) {
+        std::thread::yield_now();
+    }
+
+    fn now_ms() -> u32 {
+        NOW.get()
+    }
+
+    fn fatal(fault: Fault) -> ! {
+        panic!("{}", fault.kind)
+    }
+}
+
+/// CPUs that one thread is on in turn, each test with its own heap.
+#[derive(Debug)]
+pub(crate) struct TestCpu;
+
+/// Leaves the CPU when dropped.
+#[derive(Debug)]
+pub(crate) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        ENTERED.set(false);
+    }
+}
+
+// SAFETY: one thread uses a heap, and its flag excludes nested entries.
+unsafe impl Cpu for TestCpu {
+    type Guard = Entered;
+
+    fn try_enter() -> Option<(usize, Entered)> {
+        (!ENTERED.replace(true)).then(|| (CPU.get(), Entered(())))
+    }
+
+    fn quiesce() -> bool {
+        true
+    }
+}
+
+/// A heap over an [`Arena`] with two CPUs.
+#[derive(Debug)]
+pub(crate) struct TestConfig;
+
+impl Config for TestConfig {
+    type Pages = Arena;
+    type Front = Guarded<TestCpu, TestEnv, 2>;
+    type Env = TestEnv;
+}
+
+/// As many cases as usual, unless `PROPTEST_CASES` says how many.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if asked { config.cases } else { usual }, ..config }
+}
