@@ -13,8 +13,8 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::OutOfMemory;
 use crate::base::sync::Held;
-use crate::base::units::{PAGE_SIZE, PageCount};
-use crate::provider::{PageProvider, Reservation};
+use crate::base::units::{PAGE_SIZE, PageCount, align_up};
+use crate::provider::{Capabilities, PageProvider, Reservation};
 
 /// Proof that the lock of growth is held.
 pub(super) type Growing<'a, C> = Held<'a, (), <C as Config>::Env>;
@@ -32,7 +32,10 @@ impl<C: Config> Regions<C> {
     ) -> Result<(), OutOfMemory> {
         let needed = bytes_for(pages.get(), align, provider.page_size());
         let needed = needed.ok_or(OutOfMemory)?;
-        let mut bytes = provider.suggest(needed, self.stats().reserved).max(needed);
+        // Before anything is reserved that might have to be given back.
+        self.directory.claim().ok_or(OutOfMemory)?;
+        let suggested = provider.suggest(needed, self.stats().reserved).max(needed);
+        let mut bytes = align_up(suggested, provider.page_size()).unwrap_or(needed);
         let reservation = loop {
             match provider.reserve(bytes) {
                 Ok(reservation) => break reservation,
@@ -44,7 +47,7 @@ impl<C: Config> Regions<C> {
         };
         // SAFETY: the provider's, fresh.
         let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider) };
-        if entered.is_err() {
+        if entered.is_err() && provider.capabilities().contains(Capabilities::RELEASE) {
             // A failure to give back what we never used leaves nothing to do.
             // SAFETY: from `reserve`, unused.
             let _ = unsafe { provider.release(reservation) };
@@ -110,7 +113,7 @@ impl<C: Config> Regions<C> {
     /// there are pages to be had. Without one growth ends, and nothing else.
     fn extend_directory(&self, _growing: &Growing<'_, C>, provider: &C::Pages) {
         if self.directory.claim().is_none()
-            && let Some((_, run)) = self.take_present(provider, PageCount(1), 1, Search::Quick)
+            && let Ok((_, run)) = self.take_present(provider, PageCount(1), 1, Search::Quick)
         {
             // SAFETY: the page is ours, for ever from now on.
             unsafe { self.directory.extend(run.start) };

@@ -13,6 +13,9 @@ const BASE_ALIGN: usize = 2 << 20;
 /// What is large enough for that.
 const ALIGNED_FROM: usize = 64 << 20;
 
+/// Most pages of a region: what a tag can express.
+const MAX_PAGES: usize = (1 << 30) - 1;
+
 /// Addresses of a region's parts.
 pub(super) struct Layout {
     pub classes: usize,
@@ -28,7 +31,7 @@ pub(super) fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<
     let align = if bytes >= ALIGNED_FROM { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
     let header = align_up(HEADER_BYTES, DESCRIPTOR_BYTES)?;
     // One page more than can fit at first, then as many as do.
-    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min((1 << 30) - 1);
+    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min(MAX_PAGES);
     loop {
         let classes = start + header;
         let tags = align_up(classes + pages, 4)?;
@@ -47,9 +50,13 @@ pub(super) fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<
 }
 
 /// Bytes to reserve for a region in which a run of `pages` aligned to
-/// `align` pages surely fits. `None` when that overflows.
+/// `align` pages surely fits. `None` when there can be none.
 pub(super) fn bytes_for(pages: u32, align: u32, machine_page: usize) -> Option<usize> {
-    let pages = (pages as usize).checked_add(align as usize)?.checked_add(1)?;
+    let span = (pages as usize).checked_add(align as usize - 1)?;
+    if span > MAX_PAGES {
+        return None;
+    }
+    let pages = span + 2;
     let bytes = pages.checked_mul(PAGE_SIZE + TABLE_BYTES)?;
     let bytes = bytes.checked_add(HEADER_BYTES + 2 * machine_page + PAGE_SIZE)?;
     let room = if bytes >= ALIGNED_FROM - 2 * BASE_ALIGN { 2 * BASE_ALIGN } else { 0 };

@@ -84,16 +84,21 @@ impl<C: Config> Regions<C> {
         if delay == u32::MAX {
             return 0;
         }
+        let growing = self.growth.lock();
         let mut given = 0;
         // The first region stays: its range is tested inline.
-        while let Some(region) = self.remove_region(|region| is_idle(region, now, delay)) {
+        while let Some((entry, region)) =
+            self.remove_region(&growing, |region| is_idle(region, now, delay))
+        {
             // SAFETY: nobody else knows the region any more (D1: no block in
             // it is live), and it was alive in the set.
             let reservation = unsafe { region.as_ref() }.reservation;
             // SAFETY: from `reserve`, all of its runs are free.
-            if unsafe { provider.release(reservation) }.is_ok() {
-                given += reservation.bytes;
+            if unsafe { provider.release(reservation) }.is_err() {
+                self.put_back(&growing, entry, region);
+                break;
             }
+            given += reservation.bytes;
         }
         given
     }

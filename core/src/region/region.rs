@@ -53,6 +53,16 @@ pub(crate) enum Origin {
     User,
 }
 
+/// Why a region has no run for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    /// No room for it.
+    Full,
+    /// Room, but the provider refused to commit: memory is short, and more
+    /// address space would not help.
+    Refused,
+}
+
 /// How far a region has grown, in bytes from page 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marks {
@@ -172,11 +182,11 @@ impl State {
         provider: &P,
         fit: Fit,
         search: Search,
-    ) -> Option<Taken> {
-        if let Some(taken) = self.runs.take(&self.view, fit, search) {
-            return Some(taken);
+    ) -> Result<Taken, Miss> {
+        match self.runs.take(&self.view, fit, search) {
+            Some(taken) => Ok(taken),
+            None => self.take_top(region, provider, fit),
         }
-        self.take_top(region, provider, fit)
     }
 
     /// Takes a run that ends above the watermark, using a free run that ends
@@ -187,13 +197,16 @@ impl State {
         region: &Region,
         provider: &P,
         fit: Fit,
-    ) -> Option<Taken> {
+    ) -> Result<Taken, Miss> {
         let old_top = self.view.top;
         let start = self.view.free_run_ending_at(old_top).unwrap_or(old_top);
         let first = fit.first_aligned(start);
         let end = first + u64::from(fit.len);
-        if end > u64::from(region.pages) || !self.commit(region, provider, end as u32) {
-            return None;
+        if end > u64::from(region.pages) {
+            return Err(Miss::Full);
+        }
+        if !self.commit(region, provider, end as u32) {
+            return Err(Miss::Refused);
         }
         let fresh = region.fresh_is_dirty();
         let last = self.runs.take_last(&self.view, old_top);
@@ -210,7 +223,7 @@ impl State {
             let gap = Stamp { dirty: stamp.dirty | fresh, ..stamp };
             self.runs.give(&self.view, start, first - start, gap);
         }
-        Some(Taken { start: first, dirty: fresh || (first < old_top && stamp.dirty) })
+        Ok(Taken { start: first, dirty: fresh || (first < old_top && stamp.dirty) })
     }
 
     /// Gives a used run back.

@@ -1,15 +1,15 @@
 //! All regions of a heap: runs come from here and go back here.
 //!
 //! Locks: `growth`, then `set`. The provider's `commit` is called under
-//! `set`; `reserve`, `purge` and `release` under neither or only under
-//! `growth`.
+//! `set`; `reserve` and `release` only under `growth`; `purge` under neither.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use super::directory::{Directory, Entry};
+use super::growth::Growing;
 use super::located::Located;
-use super::region::{Marks, Region};
+use super::region::{Marks, Miss, Region};
 use super::runs::{Fit, Search, Stamp};
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -92,16 +92,17 @@ impl<C: Config> Regions<C> {
         class: Class,
     ) -> Result<Run, OutOfMemory> {
         let (located, run) = loop {
-            if let Some(found) = self.take_present(provider, pages, align, Search::Quick) {
+            if let Ok(found) = self.take_present(provider, pages, align, Search::Quick) {
                 break found;
             }
             let growth = self.growth.lock();
             // Somebody else may have grown the heap while we waited, and what
             // a quick search overlooks is better than growth.
-            if let Some(found) = self.take_present(provider, pages, align, Search::Thorough) {
-                break found;
+            match self.take_present(provider, pages, align, Search::Thorough) {
+                Ok(found) => break found,
+                Err(Miss::Refused) => return Err(OutOfMemory),
+                Err(Miss::Full) => self.grow(&growth, provider, pages, align)?,
             }
-            self.grow(&growth, provider, pages, align)?;
         };
         if class.is_small() {
             located.set_class(pages, class);
@@ -115,22 +116,30 @@ impl<C: Config> Regions<C> {
         pages: PageCount,
         align: u32,
         search: Search,
-    ) -> Option<(Located<'_>, Run)> {
+    ) -> Result<(Located<'_>, Run), Miss> {
         let _set = self.set.lock();
-        self.directory.entries().find_map(|entry| {
+        let mut miss = Miss::Full;
+        for entry in self.directory.entries() {
+            let Some(region) = entry.region() else { continue };
             // SAFETY: entered regions live until they are taken out, under
             // this lock.
-            let region: &Region = unsafe { entry.region()?.as_ref() };
+            let region: &Region = unsafe { region.as_ref() };
             // SAFETY: the lock is held, and this is the one reference.
             let state = unsafe { region.state() };
             let before = state.marks();
             let fit = Fit { len: pages.get(), align, phase: region.phase() };
             let taken = state.take(region, provider, fit, search);
             self.note_growth(entry, region, before, state.marks());
-            let taken = taken?;
-            let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
-            Some((Located { region, page: taken.start }, run))
-        })
+            match taken {
+                Ok(taken) => {
+                    let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
+                    return Ok((Located { region, page: taken.start }, run));
+                }
+                Err(Miss::Refused) => miss = Miss::Refused,
+                Err(Miss::Full) => {}
+            }
+        }
+        Err(miss)
     }
 
     /// Gives back, at the time `now`, the used run that starts at `start`. Its pages' class bytes
@@ -229,7 +238,12 @@ impl<C: Config> Regions<C> {
 
     /// Takes a region that is not the first out of the directory when `empty`
     /// says so under the lock. Its reservation is the caller's to release.
-    pub(super) fn remove_region(&self, empty: impl Fn(&Region) -> bool) -> Option<NonNull<Region>> {
+    /// The entry is returned for [`put_back`](Self::put_back).
+    pub(super) fn remove_region(
+        &self,
+        _growing: &Growing<'_, C>,
+        empty: impl Fn(&Region) -> bool,
+    ) -> Option<(&Entry, NonNull<Region>)> {
         let _set = self.set.lock();
         let entry = self.directory.entries().find(|entry| {
             // SAFETY: as in `take_present`.
@@ -241,7 +255,26 @@ impl<C: Config> Regions<C> {
         let top = unsafe { region.as_ref().state() }.marks().top;
         self.extent.fetch_sub(top, Relaxed);
         self.directory.set(entry, None);
-        Some(region)
+        Some((entry, region))
+    }
+
+    /// Enters a region again that could not be released.
+    pub(super) fn put_back(
+        &self,
+        _growing: &Growing<'_, C>,
+        entry: &Entry,
+        region: NonNull<Region>,
+    ) {
+        let _set = self.set.lock();
+        // SAFETY: it was taken out and is whole; nobody else has it.
+        let region = unsafe { region.as_ref() };
+        // SAFETY: the lock is held, and this is the one reference.
+        let state = unsafe { region.state() };
+        let marks = state.marks();
+        // Not to be tried again at once.
+        state.empty_since = C::Env::now_ms();
+        self.extent.fetch_add(marks.top, Relaxed);
+        self.directory.set(entry, Some((region, marks.committed)));
     }
 
     /// Closes the locks for `fork`, in order.
@@ -293,3 +326,7 @@ impl Contents {
         Stamp { dirty: self != Self::Zero, resident: self == Self::Dirty, since }
     }
 }
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

@@ -1,0 +1,306 @@
+//! The regions of a heap, over arenas of every kind, against a list of the
+//! runs that are out.
+
+use std::alloc::Layout;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::arena::{Arena, Refuse};
+use crate::check::surroundings::{TestConfig, advance, cases};
+use crate::provider::PageProvider;
+use crate::region::purge::Urgency;
+
+type TestRegions = Regions<TestConfig>;
+
+/// A run that is out, with what was written to it.
+#[derive(Clone, Copy)]
+struct Out {
+    start: NonNull<u8>,
+    pages: u32,
+    seed: u8,
+}
+
+impl Out {
+    #[allow(clippy::mut_from_ref)]
+    fn bytes(&self) -> &mut [u8] {
+        let len = self.pages as usize * PAGE_SIZE;
+        // SAFETY: the run is out, and the test has it alone.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), len) }
+    }
+
+    /// Writes a few bytes of each page.
+    fn write(&self) {
+        for page in self.bytes().chunks_mut(PAGE_SIZE) {
+            (page[0], page[77], page[PAGE_SIZE - 1]) = (self.seed, self.seed, self.seed);
+        }
+    }
+
+    fn verify(&self, pages: u32) {
+        for page in self.bytes().chunks(PAGE_SIZE).take(pages as usize) {
+            assert_eq!((page[0], page[77], page[PAGE_SIZE - 1]), (self.seed, self.seed, self.seed));
+        }
+    }
+
+    fn ends(&self) -> (usize, usize) {
+        let start = self.start.addr().get();
+        (start, start + (self.pages as usize * PAGE_SIZE - 1))
+    }
+}
+
+struct Model {
+    arena: Arena,
+    regions: TestRegions,
+    out: Vec<Out>,
+    seed: u8,
+}
+
+impl Model {
+    fn new(arena: Arena) -> Self {
+        Self { arena, regions: Regions::new(), out: Vec::new(), seed: 0 }
+    }
+
+    fn take(&mut self, pages: u32, align: u32) -> bool {
+        let taken = self.regions.take(&self.arena, PageCount(pages), align, Class::LARGE);
+        let Ok(run) = taken else { return false };
+        self.seed = self.seed % 250 + 1;
+        let new = Out { start: run.start, pages, seed: self.seed };
+        let (first, last) = new.ends();
+        assert!(first.is_multiple_of(align as usize * PAGE_SIZE), "aligned");
+        assert_eq!(run.pages, PageCount(pages));
+        for other in &self.out {
+            let (from, to) = other.ends();
+            assert!(last < from || to < first, "runs overlap");
+        }
+        if run.zero {
+            assert!(new.bytes().iter().all(|&byte| byte == 0), "said to be zero, and is not");
+        }
+        new.write();
+        self.out.push(new);
+        true
+    }
+
+    fn give(&mut self, number: usize, contents: Contents) {
+        let run = self.out.swap_remove(number);
+        run.verify(run.pages);
+        if contents == Contents::Zero {
+            run.bytes().fill(0);
+        }
+        self.regions.give(run.start, contents, 0).expect("a used run");
+        assert_eq!(self.regions.give(run.start, contents, 0), Err(NotARun), "given twice");
+    }
+
+    fn resize(&mut self, number: usize, pages: u32) {
+        let run = &mut self.out[number];
+        let done = self.regions.resize(&self.arena, run.start, PageCount(pages));
+        assert!(done || pages > run.pages, "a run can always shrink");
+        run.verify(run.pages.min(pages));
+        if done {
+            run.pages = pages;
+            run.write();
+        }
+        let (first, last) = self.out[number].ends();
+        let apart = self.out.iter().enumerate().all(|(at, other)| {
+            let (from, to) = other.ends();
+            at == number || last < from || to < first
+        });
+        assert!(apart, "grown over another run");
+    }
+
+    /// The counts add up, every run is found, and nothing else is.
+    fn check(&self) {
+        let stats = self.regions.stats();
+        let pages: usize = self.out.iter().map(|run| run.pages as usize).sum();
+        assert_eq!(stats.used, pages * PAGE_SIZE, "used = out");
+        assert!(stats.used <= stats.committed && stats.committed <= stats.reserved);
+        // What is refused right after it was reserved is lost where there is
+        // no release.
+        let can = self.arena.capabilities() & (Capabilities::COMMIT | Capabilities::RELEASE);
+        let lost = self.arena.reserved() - stats.reserved;
+        assert!(lost == 0 || can == Capabilities::COMMIT, "a reservation is lost");
+        for run in &self.out {
+            run.verify(run.pages);
+            let at = self.regions.locate(run.start.as_ptr()).expect("found by its address");
+            assert_eq!(at.run(), Some(PageCount(run.pages)));
+            assert_eq!(at.class(), Class::LARGE);
+            let inner = run.start.as_ptr().wrapping_add(PAGE_SIZE);
+            let inside = self.regions.locate(inner).and_then(|at| at.run());
+            assert!(run.pages == 1 || inside.is_none(), "a run starts at its first page alone");
+        }
+        let on_stack = 0u8;
+        assert!(self.regions.locate(&raw const on_stack).is_none(), "not ours");
+    }
+
+    /// Gives everything back; then nothing must be missing.
+    fn finish(mut self) {
+        while !self.out.is_empty() {
+            self.give(0, Contents::Dirty);
+        }
+        self.regions.give_back(&self.arena, 0, Urgency::All);
+        self.check();
+        let stats = self.regions.stats();
+        let can = self.arena.capabilities();
+        if can.contains(Capabilities::RELEASE) {
+            assert!(stats.regions <= 1, "empty regions are released, but for the first");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Take { pages: u32, shift: u32 },
+    Give { pick: prop::sample::Index, contents: Contents },
+    Resize { pick: prop::sample::Index, pages: u32 },
+    GiveBack { urgency: Urgency, later: u32 },
+    Refuse(Refuse),
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let pages = || prop_oneof![4 => 1..8u32, 2 => 8..70u32, 1 => 70..400u32];
+    let pick = || any::<prop::sample::Index>();
+    // Not `Purged`: that a run's memory is gone only its taker knows.
+    let contents = prop_oneof![3 => Just(Contents::Dirty), 1 => Just(Contents::Zero)];
+    let urgency = prop_oneof![Just(Urgency::Idle), Just(Urgency::All)];
+    let refuse = prop_oneof![
+        3 => Just(Refuse::Nothing), 1 => Just(Refuse::Commit), 1 => Just(Refuse::CommitOverPage),
+        1 => Just(Refuse::Purge), 1 => Just(Refuse::Release)
+    ];
+    let action = prop_oneof![
+        9 => (pages(), prop_oneof![3 => Just(0), 2 => 0..8u32])
+            .prop_map(|(pages, shift)| Action::Take { pages, shift }),
+        7 => (pick(), contents).prop_map(|(pick, contents)| Action::Give { pick, contents }),
+        4 => (pick(), pages()).prop_map(|(pick, pages)| Action::Resize { pick, pages }),
+        1 => (urgency, 0..6000u32)
+            .prop_map(|(urgency, later)| Action::GiveBack { urgency, later }),
+        1 => refuse.prop_map(Action::Refuse),
+    ];
+    prop::collection::vec(action, 1..60)
+}
+
+fn arenas() -> impl Strategy<Value = (usize, Capabilities, usize)> {
+    let page = prop_oneof![Just(4096usize), Just(16 << 10), Just(64 << 10)];
+    let can = any::<u32>().prop_map(Capabilities::from_bits_truncate);
+    let limit = prop_oneof![Just(2usize << 20), Just(8 << 20), Just(32 << 20)];
+    (page, can, limit)
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    #[test]
+    fn runs_are_apart_and_nothing_is_lost(
+        (page, can, limit) in arenas(),
+        actions in actions(),
+    ) {
+        let mut model = Model::new(Arena::new(page, can, limit));
+        for action in actions {
+            let out = model.out.len();
+            match action {
+                Action::Take { pages, shift } => {
+                    model.take(pages, 1 << shift);
+                }
+                Action::Refuse(refuse) => model.arena.refuse(refuse),
+                Action::GiveBack { urgency, later } => {
+                    advance(later);
+                    let now = <TestConfig as Config>::Env::now_ms();
+                    model.regions.give_back(&model.arena, now, urgency);
+                }
+                _ if out == 0 => {}
+                Action::Give { pick, contents } => model.give(pick.index(out), contents),
+                Action::Resize { pick, pages } => model.resize(pick.index(out), pages),
+            }
+            model.check();
+        }
+        model.arena.refuse(Refuse::Nothing);
+        model.finish();
+    }
+}
+
+fn host_memory(bytes: usize) -> NonNull<u8> {
+    let layout = Layout::from_size_align(bytes, PAGE_SIZE).expect("a layout");
+    // SAFETY: not empty.
+    NonNull::new(unsafe { std::alloc::alloc(layout) }).expect("memory")
+}
+
+#[test]
+fn regions_of_the_user_start_anywhere_and_never_go_back() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), 1 << 20));
+    let memory = host_memory(40 * PAGE_SIZE);
+    // SAFETY: the memory is never given back; it is not whole pages.
+    unsafe {
+        memory.write_bytes(0xee, 40 * PAGE_SIZE);
+        let odd = memory.add(1234);
+        model.regions.add(&model.arena, odd, 38 * PAGE_SIZE).expect("room");
+    }
+    assert!(model.take(30, 1), "in the user's memory");
+    assert_eq!(model.arena.reserved(), 0);
+    assert!(model.take(30, 1), "in the provider's");
+    assert!(model.arena.reserved() > 0);
+    model.give(1, Contents::Dirty);
+    model.give(0, Contents::Dirty);
+    model.regions.give_back(&model.arena, 0, Urgency::All);
+    assert_eq!((model.arena.reserved(), model.regions.stats().regions), (0, 1));
+    assert!(model.arena.purged() >= 30 * PAGE_SIZE && model.take(30, 1), "still there");
+}
+
+/// Memory that cannot be committed must not make a heap reserve without end.
+#[test]
+fn growth_stops_when_commit_is_refused() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+    assert!(model.take(10, 1));
+    // Of every region the head can be committed, and nothing else.
+    model.arena.refuse(Refuse::CommitOverPage);
+    for _ in 0..5 {
+        assert!(!model.take(1000, 1));
+        assert_eq!((model.arena.reserves(), model.regions.stats().regions), (2, 2));
+    }
+    model.check();
+    model.arena.refuse(Refuse::Nothing);
+    assert!(model.take(1000, 1));
+    model.check();
+    model.finish();
+}
+
+/// An alignment that no region can have room for.
+#[test]
+fn what_no_region_holds_is_refused_without_growth() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), 64 << 20));
+    for (pages, align) in [(1, 1 << 31), (1, 1 << 30), ((1 << 30) - 1, 2), (1 << 29, 1 << 30)] {
+        assert!(!model.take(pages, align));
+        assert_eq!(model.arena.asked(), 0, "not even tried");
+    }
+}
+
+/// A region that the provider does not take back is still a region.
+#[test]
+fn a_refused_release_loses_nothing() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+    assert!(model.take(100, 1) && model.take(1000, 1) && model.take(2000, 1));
+    (0..3).for_each(|_| model.give(0, Contents::Dirty));
+    model.arena.refuse(Refuse::Release);
+    model.regions.give_back(&model.arena, 0, Urgency::All);
+    assert_eq!(model.regions.stats().reserved, model.arena.reserved());
+    assert_eq!(model.regions.stats().regions, 3);
+    model.arena.refuse(Refuse::Nothing);
+    assert!(model.take(2000, 1), "usable as before");
+    model.check();
+    model.finish();
+}
+
+/// What lies idle long enough goes back, and not before.
+#[test]
+fn idle_memory_goes_back_after_its_delay() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+    let (purge, release) = (TestConfig::PURGE_DELAY_MS, TestConfig::RELEASE_DELAY_MS);
+    assert!(model.take(100, 1) && model.take(1000, 1));
+    model.give(1, Contents::Dirty);
+    let at = |now| model.regions.give_back(&model.arena, now, Urgency::Idle);
+    assert_eq!(at(purge - 1), 0);
+    assert_eq!(at(purge), 1000 * PAGE_SIZE);
+    assert_eq!(at(purge), 0, "once");
+    assert_eq!(at(release - 1), 0);
+    assert!(at(purge + release) > 1000 * PAGE_SIZE);
+    model.check();
+    assert_eq!(model.regions.stats().regions, 1);
+}
