@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::super::bins::BINS;
 use super::*;
+use crate::check::surroundings::cases;
 
 /// Boundary marks, links and stamps in vectors.
 struct Table {
@@ -277,7 +278,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn runs_behave_as_intervals(len in 1..500u32, phase in any::<usize>(), actions in actions()) {
