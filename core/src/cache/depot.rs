@@ -88,3 +88,7 @@ impl<C: Config> Depot<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "depot_tests.rs"]
+mod tests;

@@ -21,18 +21,22 @@ impl<C: Config> Cache<C> {
     pub(super) fn keep_up(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
         let epoch = self.registry.epoch.load(Ordering::Relaxed);
         if slot.epoch.load(Ordering::Relaxed) != epoch {
-            self.catch_up(lower, slot, epoch);
+            // Once for each drain, whether it can be stopped or not.
+            slot.epoch.store(epoch, Ordering::Relaxed);
+            self.stop_and_drain(lower, slot);
         }
     }
 
+    /// Whether the slot could be stopped, and is empty now.
     #[cold]
-    fn catch_up(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, epoch: u32) {
-        slot.epoch.store(epoch, Ordering::Relaxed);
-        if lower.front.stop(slot) {
+    fn stop_and_drain(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) -> bool {
+        let stopped = lower.front.stop(slot);
+        if stopped {
             // SAFETY: the front end has stopped it.
             unsafe { self.drain_slot(lower, slot) };
             lower.front.restart(slot);
         }
+        stopped
     }
 
     /// Gives all that is cached back to the slabs, as far as it can be
@@ -40,7 +44,10 @@ impl<C: Config> Cache<C> {
     pub(crate) fn drain_all(&self, lower: Lower<'_, C>) {
         let epoch = self.registry.epoch.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         for slot in self.registry.slots() {
-            self.catch_up(lower, slot, epoch);
+            // A slot that cannot be stopped stays behind: it has to follow.
+            if self.stop_and_drain(lower, slot) {
+                slot.epoch.store(epoch, Ordering::Relaxed);
+            }
         }
         for class in Class::all() {
             while let Some(sheaf) = self.depot.take(class) {
@@ -164,3 +171,7 @@ impl<C: Config> Cache<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

@@ -141,14 +141,16 @@ impl<C: Config> Cache<C> {
         if sheaf.len() != super::sheaf::capacity(class, sheaf.order()) {
             return self.put_emptied(lower, slot, class, sheaf);
         }
-        let rejected = match slot.stash.try_lock() {
-            Some(mut stash) => stash.put_full(class, sheaf, self.budget(lower)),
+        let budget = self.budget(lower);
+        let mut rejected = match slot.stash.try_lock() {
+            Some(mut stash) => stash.put_full(class, sheaf, budget),
             None => Some((class, sheaf)),
         };
-        if let Some((class, sheaf)) = rejected
-            && let Some(sheaf) = self.depot.put(class, sheaf, self.depot_limit(lower))
-        {
-            self.put_emptied(lower, slot, class, sheaf);
+        while let Some((victim, sheaf)) = rejected {
+            if let Some(sheaf) = self.depot.put(victim, sheaf, self.depot_limit(lower)) {
+                self.put_emptied(lower, slot, victim, sheaf);
+            }
+            rejected = slot.stash.try_lock().and_then(|mut stash| stash.shed(class, budget));
         }
     }
 

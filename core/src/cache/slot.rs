@@ -93,27 +93,28 @@ impl Stash {
         Some(sheaf)
     }
 
-    /// Stashes a full sheaf. Beyond `budget` bytes another one is given up
-    /// for it, of another class in turn or, when there is none, itself.
+    /// Stashes a full sheaf. Beyond `budget` bytes one is given up for it, see
+    /// [`shed`](Self::shed), which the caller calls until there is no more.
     pub(crate) fn put_full(
         &mut self,
         class: Class,
         sheaf: Sheaf,
         budget: usize,
     ) -> Option<(Class, Sheaf)> {
-        let bytes = sheaf.len() * class.size();
-        if budget == 0 {
-            return Some((class, sheaf));
-        }
-        let victim = if self.bytes + bytes > budget {
-            let Some(victim) = self.next_victim(class) else { return Some((class, sheaf)) };
-            self.take_full(victim).map(|evicted| (victim, evicted))
-        } else {
-            None
-        };
-        self.bytes += bytes;
+        self.bytes += sheaf.len() * class.size();
         self.full[class.index()].push(sheaf);
-        victim
+        self.shed(class, budget)
+    }
+
+    /// Gives a full sheaf up while there are more than `budget` bytes: of the
+    /// other classes in turn or, when they have none, of `newest`. One small
+    /// sheaf may not outweigh a large one, so once is not enough.
+    pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Option<(Class, Sheaf)> {
+        if self.bytes <= budget {
+            return None;
+        }
+        let victim = self.next_victim(newest).unwrap_or(newest);
+        self.take_full(victim).map(|sheaf| (victim, sheaf))
     }
 
     fn next_victim(&mut self, not: Class) -> Option<Class> {
@@ -176,3 +177,7 @@ impl Stash {
 }
 
 const _: () = assert!(core::mem::align_of::<Word>() <= 64);
+
+#[cfg(test)]
+#[path = "slot_tests.rs"]
+mod tests;

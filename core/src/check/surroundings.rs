@@ -1,13 +1,18 @@
 //! An environment, CPUs and a configuration for tests.
 
 use core::cell::Cell;
+use core::num::NonZero;
+use core::ptr::NonNull;
+use std::alloc::Layout;
 
 use proptest::prelude::ProptestConfig;
 
+use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::Fault;
 use crate::cache::guarded::{Cpu, Guarded};
+use crate::cache::sheaf::{SHEAF_ALIGN, Sheaf, Word, words};
 
 use super::arena::Arena;
 
@@ -86,6 +91,21 @@ impl Config for TestConfig {
     type Pages = Arena;
     type Front = Guarded<TestCpu, TestEnv, 2>;
     type Env = TestEnv;
+}
+
+/// An empty sheaf in memory of its own, which it keeps for ever.
+pub(crate) fn sheaf(class: Class, order: u8) -> Sheaf {
+    let bytes = words(order) * size_of::<Word>();
+    let layout = Layout::from_size_align(bytes, SHEAF_ALIGN).expect("a layout");
+    // SAFETY: not empty.
+    let block = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).expect("memory");
+    // SAFETY: fresh, of that many words, aligned, empty.
+    unsafe { Sheaf::format(block.cast(), class, order) }
+}
+
+/// Something to put into a sheaf: an even address that is never accessed.
+pub(crate) fn object(number: usize) -> NonNull<u8> {
+    NonNull::without_provenance(NonZero::new(16 * (number + 1)).expect("not 0"))
 }
 
 /// As many cases as usual, unless `PROPTEST_CASES` says how many.

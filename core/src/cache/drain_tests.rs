@@ -1,0 +1,131 @@
+//! Caches that are drained, at once or when their CPU comes by.
+
+use core::ptr::NonNull;
+use std::alloc::Layout;
+use std::boxed::Box;
+use std::vec::Vec;
+
+use crate::base::config::Config;
+use crate::cache::guarded::{Cpu, Guarded};
+use crate::check::arena::Arena;
+use crate::check::surroundings::{Entered, TestConfig, TestCpu, TestEnv, migrate};
+use crate::heap::Heap;
+use crate::provider::Capabilities;
+
+/// CPUs of which only the caller's own can be stopped.
+struct Unstoppable;
+
+// SAFETY: as `TestCpu`, but for `quiesce`.
+unsafe impl Cpu for Unstoppable {
+    type Guard = Entered;
+
+    fn try_enter() -> Option<(usize, Entered)> {
+        TestCpu::try_enter()
+    }
+}
+
+struct OwnOnly;
+
+impl Config for OwnOnly {
+    type Pages = Arena;
+    type Front = Guarded<Unstoppable, TestEnv, 2>;
+    type Env = TestEnv;
+}
+
+/// A heap that lives for ever, as its slots do.
+fn heap<C: Config<Pages = Arena>>(front: C::Front) -> &'static Heap<C> {
+    let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
+    Box::leak(Box::new(Heap::new(arena, front)))
+}
+
+const WORDS: Layout = Layout::new::<[u64; 8]>();
+
+/// Allocates and frees enough to fill the caches of the caller's CPU.
+fn warm<C: Config>(heap: &Heap<C>) {
+    let blocks: Vec<_> = (0..500).filter_map(|_| NonNull::new(heap.alloc(WORDS))).collect();
+    assert_eq!(blocks.len(), 500);
+    for block in blocks {
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, WORDS) };
+    }
+    assert!(heap.stats().cached_bytes > 0);
+}
+
+#[test]
+fn all_cpus_are_drained_where_they_can_be_stopped() {
+    let heap = heap::<TestConfig>(Guarded::new());
+    for cpu in [0, 1] {
+        migrate(cpu);
+        warm(heap);
+    }
+    assert_eq!(heap.stats().slots, 2);
+    heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
+}
+
+#[test]
+fn a_cpu_that_cannot_be_stopped_follows_at_its_next_miss() {
+    let heap = heap::<OwnOnly>(Guarded::new());
+    for cpu in [0, 1] {
+        migrate(cpu);
+        warm(heap);
+    }
+    let before = heap.stats().cached_bytes;
+    heap.reclaim();
+    let stats = heap.stats();
+    assert!(0 < stats.cached_bytes && stats.cached_bytes < before, "its own, not the other's");
+    // A hit is no occasion, a miss is: here of another class.
+    migrate(0);
+    let block = NonNull::new(heap.alloc(WORDS)).expect("memory");
+    assert_eq!(heap.stats().cached_bytes, stats.cached_bytes - WORDS.size());
+    // SAFETY: live, of that layout.
+    unsafe { heap.dealloc(block, WORDS) };
+    let other = Layout::new::<[u64; 100]>();
+    let block = NonNull::new(heap.alloc(other)).expect("memory");
+    // SAFETY: live, of that layout.
+    unsafe { heap.dealloc(block, other) };
+    heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
+}
+
+/// A parked run is neither live nor free, and comes back with the slot.
+#[test]
+fn parked_runs_are_counted_and_drained() {
+    migrate(0);
+    let heap = heap::<TestConfig>(Guarded::new());
+    let large = Layout::new::<[u8; 100_000]>();
+    let run = large.size().next_multiple_of(4096);
+    for round in 0..3 {
+        let block = NonNull::new(heap.alloc(large)).expect("memory");
+        assert_eq!((heap.stats().large_bytes, heap.stats().parked_bytes), (run, 0));
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, large) };
+        let parked = if round == 0 { 0 } else { run };
+        let stats = heap.stats();
+        assert_eq!((stats.live_bytes(), stats.parked_bytes), (0, parked), "round {round}");
+    }
+    heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.live_bytes(), stats.parked_bytes), (0, 0));
+}
+
+#[test]
+#[should_panic(expected = "double free")]
+fn a_parked_run_freed_again_is_a_double_free() {
+    migrate(0);
+    let heap = heap::<TestConfig>(Guarded::new());
+    let large = Layout::new::<[u8; 100_000]>();
+    for _ in 0..2 {
+        let block = NonNull::new(heap.alloc(large)).expect("memory");
+        // SAFETY: live, of that layout; the second time round it is parked.
+        unsafe { heap.dealloc(block, large) };
+    }
+    let block = NonNull::new(heap.alloc(large)).expect("memory");
+    // SAFETY: live the first time; the second is the fault under test.
+    unsafe {
+        heap.dealloc(block, large);
+        heap.dealloc(block, large);
+    }
+}
