@@ -64,6 +64,11 @@ impl Config for HeapConfig {
 pub type Heap = granule_core::Heap<HeapConfig>;
 
 /// An empty [`Heap`], for a `static`: its memory is never taken down.
+///
+/// `fork` in a process with threads is made safe for the process's heap alone:
+/// the child may use this one only if the program calls
+/// [`before_fork`](granule_core::Heap::before_fork) and
+/// [`after_fork`](granule_core::Heap::after_fork) around it.
 #[must_use]
 pub const fn new_heap() -> Heap {
     granule_core::Heap::new(HostPages::new(), Guarded::new())

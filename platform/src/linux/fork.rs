@@ -8,6 +8,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::threads;
+
 static PREPARED: AtomicBool = AtomicBool::new(false);
 
 /// Registers the handlers as the program is loaded. Handlers registered
@@ -49,4 +51,5 @@ extern "C" fn after_in_child() {
         crate::process_heap().after_fork();
         crate::process_heap().adopt_orphans();
     }
+    threads::keep_own_index_only();
 }

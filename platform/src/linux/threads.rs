@@ -225,6 +225,21 @@ fn take_index() -> Option<(usize, ())> {
     taken.map(|index| (index, ()))
 }
 
+/// In the child of a fork: takes the numbers of all threads back but the
+/// caller's, the only one there is.
+pub(super) fn keep_own_index_only() {
+    let bits = usize::BITS as usize;
+    let own = match tls::index().addr() {
+        0 | NO_INDEX => None,
+        number => Some(number - 1),
+    };
+    for (word, entry) in INDICES.iter().enumerate() {
+        let kept = own.filter(|index| index / bits == word).map_or(0, |index| 1 << (index % bits));
+        // Relaxed: there is no other thread.
+        entry.store(kept, Ordering::Relaxed);
+    }
+}
+
 fn give_index_back() {
     let number = tls::index().addr();
     tls::set_index(without_provenance_mut(NO_INDEX));
