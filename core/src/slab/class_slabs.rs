@@ -116,6 +116,20 @@ impl ClassSlabs {
         free
     }
 
+    /// Shows each listed slab with its list.
+    #[cfg(test)]
+    pub(crate) fn for_each(&self, mut show: impl FnMut(&Slab, u8)) {
+        for (fill, list) in self.lists.iter().enumerate() {
+            let mut at = *list;
+            while let Some(slab) = at {
+                // SAFETY: S4, listed slabs are alive; under the lock.
+                let slab = unsafe { slab.as_ref() };
+                show(slab, fill as u8);
+                at = slab.next;
+            }
+        }
+    }
+
     /// Takes the first wholly free slab out of its list.
     pub(crate) fn take_empty(&mut self) -> Option<NonNull<Slab>> {
         let mut at = self.lists[FILLS - 1];

@@ -145,6 +145,19 @@ impl Slab {
         }
     }
 
+    /// Fails unless summary and count agree with the bitmap (S2, S3).
+    #[cfg(test)]
+    pub(crate) fn check_bitmap(&self) {
+        let words = self.info().objects.div_ceil(WORD);
+        let bits = |word| self.word(word).load(Relaxed);
+        let summary =
+            (0..words).filter(|&word| bits(word) != 0).fold(0, |sum, word| sum | 1 << word);
+        assert_eq!(self.summary, summary, "S2");
+        assert_eq!((0..words).map(|word| bits(word).count_ones()).sum::<u32>(), self.free(), "S3");
+        let beyond = self.info().objects % WORD;
+        assert!(beyond == 0 || bits(words - 1) >> beyond == 0, "no bit without an object");
+    }
+
     /// Claims up to `out.len()` objects, the lowest first, and stores them
     /// from the *end* of `out` downwards: a sheaf pops from its end. Returns
     /// how many. The objects themselves are not touched.

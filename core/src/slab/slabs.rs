@@ -227,3 +227,7 @@ impl<C: Config> Slabs<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "slabs_tests.rs"]
+mod tests;
