@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test there is, in stages.
 //!
 //! A stage never stops the next one: a person wants to see all that is broken.
-//! The last line is `N passed, N failed`, in which a stage counts as one.
+//! The last line is `N passed, N failed`, in which a stage counts as one; one
+//! that the machine cannot run at all is told and counted apart.
 
 mod real_programs;
 mod workspace_tests;
@@ -44,11 +45,32 @@ enum Output {
     Quiet,
 }
 
+/// A stage that cannot run on this machine, and why. Not a failure: nothing
+/// was found wrong.
+#[derive(Debug)]
+struct Skipped(String);
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// How a stage ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    Passed,
+    Skipped(String),
+    Failed(String),
+}
+
 /// How a stage went.
 struct Done {
     name: String,
     time: Duration,
-    failure: Option<String>,
+    end: End,
 }
 
 /// Runs `cargo xtask test`.
@@ -67,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let mut done = Vec::new();
     for stage in stages {
         let one = perform(stage);
-        let failed = one.failure.is_some();
+        let failed = matches!(one.end, End::Failed(_));
         done.push(one);
         if failed && options.fail_fast {
             break;
@@ -88,33 +110,64 @@ fn perform(stage: Stage) -> Done {
         }
     }
     let started = Instant::now();
-    let failure = work().err().map(|error| format!("{error:#}"));
+    let end = ended(work());
     let time = started.elapsed();
-    let (verdict, tone) = match failure {
-        None => ("ok", Tone::Good),
-        Some(_) => ("FAILED", Tone::Bad),
+    let (verdict, tone) = match end {
+        End::Passed => ("ok", Tone::Good),
+        End::Skipped(_) => ("skipped", Tone::Bad),
+        End::Failed(_) => ("FAILED", Tone::Bad),
     };
     let verdict = paint(verdict, tone, stdout().is_terminal());
     match output {
         Output::Shown => println!("{name}: {verdict} in {}", elapsed(time)),
         Output::Quiet => println!(" {verdict}  {}", elapsed(time)),
     }
-    if let Some(reason) = &failure {
+    if let End::Skipped(reason) | End::Failed(reason) = &end {
         println!("{reason}");
     }
-    Done { name, time, failure }
+    Done { name, time, end }
+}
+
+fn ended(result: Result<()>) -> End {
+    match result {
+        Ok(()) => End::Passed,
+        Err(error) if error.is::<Skipped>() => End::Skipped(error.to_string()),
+        Err(error) => End::Failed(format!("{error:#}")),
+    }
 }
 
 /// Prints all failures again, and the closing line.
 fn summary(done: &[Done]) -> Verdict {
     heading("Summary");
-    let failed: Vec<&Done> = done.iter().filter(|one| one.failure.is_some()).collect();
     let time: Duration = done.iter().map(|one| one.time).sum();
     println!("{} stages in {}", done.len(), elapsed(time));
-    for one in &failed {
-        let reason = one.failure.as_deref().unwrap_or_default();
-        println!("FAILED {}: {}", one.name, reason.lines().next().unwrap_or_default());
+    let (mut failed, mut skipped) = (0, 0);
+    for one in done {
+        let (word, reason) = match &one.end {
+            End::Passed => continue,
+            End::Skipped(reason) => ("skipped", reason),
+            End::Failed(reason) => ("FAILED", reason),
+        };
+        failed += usize::from(word == "FAILED");
+        skipped += usize::from(word == "skipped");
+        println!("{word} {}: {}", one.name, reason.lines().next().unwrap_or_default());
     }
-    println!("{} passed, {} failed", done.len() - failed.len(), failed.len());
-    Verdict::from_check(failed.is_empty())
+    let passed = done.len() - failed - skipped;
+    match skipped {
+        0 => println!("{passed} passed, {failed} failed"),
+        _ => println!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+    Verdict::from_check(failed == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_is_neither_a_pass_nor_a_failure() {
+        assert_eq!(ended(Ok(())), End::Passed);
+        assert_eq!(ended(Err(Skipped("no".into()).into())), End::Skipped("no".into()));
+        assert_eq!(ended(Err(anyhow::anyhow!("no"))), End::Failed("no".into()));
+    }
 }
