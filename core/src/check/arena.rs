@@ -27,6 +27,10 @@ pub(crate) enum Refuse {
     Release,
     /// Every purge.
     Purge,
+    /// The call with this number, from 0, counted from when it was said.
+    Call(usize),
+    /// That call and all after it.
+    FromCall(usize),
 }
 
 /// Memory of the host's allocator.
@@ -34,6 +38,8 @@ pub(crate) struct Arena {
     page: usize,
     can: Capabilities,
     limit: usize,
+    /// What it suggests at least.
+    step: usize,
     state: Mutex<State>,
 }
 
@@ -44,6 +50,7 @@ struct State {
     purged: usize,
     reserves: usize,
     asked: usize,
+    calls: usize,
 }
 
 struct Held {
@@ -61,11 +68,23 @@ unsafe impl Send for Held {}
 impl Arena {
     /// Hands out up to `limit` bytes in pages of `page` bytes.
     pub(crate) fn new(page: usize, can: Capabilities, limit: usize) -> Self {
-        Self { page, can, limit, state: Mutex::default() }
+        Self { page, can, limit, step: 0, state: Mutex::default() }
+    }
+
+    /// Suggests at least `step` bytes, so that there are fewer regions.
+    pub(crate) fn in_steps_of(mut self, step: usize) -> Self {
+        self.step = step;
+        self
     }
 
     pub(crate) fn refuse(&self, refuse: Refuse) {
-        self.state().refuse = refuse;
+        let mut state = self.state();
+        (state.refuse, state.calls) = (refuse, 0);
+    }
+
+    /// Calls that may be refused, since [`refuse`](Self::refuse).
+    pub(crate) fn calls(&self) -> usize {
+        self.state().calls
     }
 
     /// Bytes handed out and not taken back.
@@ -102,6 +121,17 @@ impl Arena {
 }
 
 impl State {
+    /// Counts a call; whether it is refused by its number.
+    fn refuses(&mut self) -> bool {
+        let number = self.calls;
+        self.calls += 1;
+        match self.refuse {
+            Refuse::Call(refused) => number == refused,
+            Refuse::FromCall(first) => number >= first,
+            _ => false,
+        }
+    }
+
     /// The reservation around a range that keeps the caller's duties, and the
     /// range in pages.
     fn range(
@@ -143,14 +173,14 @@ unsafe impl PageProvider for Arena {
     }
 
     fn suggest(&self, needed: usize, _held: usize) -> usize {
-        needed
+        needed.max(self.step)
     }
 
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
         assert!(bytes > 0 && bytes.is_multiple_of(self.page), "whole pages");
         self.state().asked += 1;
         let held: usize = self.reserved();
-        if held.checked_add(bytes).is_none_or(|sum| sum > self.limit) {
+        if self.state().refuses() || held.checked_add(bytes).is_none_or(|sum| sum > self.limit) {
             return Err(ProviderError);
         }
         let layout = Layout::from_size_align(bytes + 2 * self.page, self.page);
@@ -178,7 +208,8 @@ unsafe impl PageProvider for Arena {
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::COMMIT);
         let mut state = self.state();
-        let refuse = state.refuse == Refuse::Commit
+        let refuse = state.refuses()
+            || state.refuse == Refuse::Commit
             || state.refuse == Refuse::CommitOverPage && bytes > self.page;
         let (held, from, to) = state.range(self.page, start, bytes);
         if refuse {
@@ -200,7 +231,7 @@ unsafe impl PageProvider for Arena {
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::PURGE);
         let mut state = self.state();
-        let refuse = state.refuse == Refuse::Purge;
+        let refuse = state.refuses() || state.refuse == Refuse::Purge;
         let (held, from, to) = state.range(self.page, start, bytes);
         assert!(held.committed[from..to].iter().all(|&page| page), "committed");
         if refuse {
@@ -218,7 +249,7 @@ unsafe impl PageProvider for Arena {
         let mut state = self.state();
         let at = state.held.iter().position(|held| held.reservation == reservation);
         let at = at.expect("exactly what was reserved, once");
-        if state.refuse == Refuse::Release {
+        if state.refuses() || state.refuse == Refuse::Release {
             return Err(ProviderError);
         }
         let held = state.held.swap_remove(at);
@@ -249,6 +280,9 @@ unsafe impl PageProvider for Arena {
             assert!(held.committed[first..end].iter().all(|&page| page), "committed");
         }
         assert!(from.addr().get().abs_diff(to.addr().get()) >= bytes, "disjoint");
+        if state.refuses() {
+            return Err(ProviderError);
+        }
         // SAFETY: both inside reservations, committed, disjoint.
         unsafe {
             to.copy_from_nonoverlapping(from, bytes);
@@ -261,5 +295,12 @@ unsafe impl PageProvider for Arena {
 fn is_untouched(start: NonNull<u8>, bytes: usize) -> bool {
     // SAFETY: callers pass memory of the arena's.
     let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), bytes) };
-    bytes.iter().all(|&byte| byte == OUTSIDE)
+    is_all(bytes, OUTSIDE)
+}
+
+/// Whether every byte is `value`: compared in pieces, for builds without
+/// optimisation.
+pub(crate) fn is_all(bytes: &[u8], value: u8) -> bool {
+    let piece = [value; 4096];
+    bytes.chunks(piece.len()).all(|chunk| chunk == &piece[..chunk.len()])
 }

@@ -32,6 +32,12 @@ pub(crate) fn migrate(cpu: usize) {
     CPU.set(cpu);
 }
 
+/// Does something on top of an entry, as an interrupt would.
+pub(crate) fn interrupt<R>(work: impl FnOnce() -> R) -> R {
+    let _entered = TestCpu::try_enter();
+    work()
+}
+
 /// A clock of the thread's own; faults panic.
 #[derive(Debug)]
 pub(crate) struct TestEnv;
@@ -79,7 +85,8 @@ unsafe impl Cpu for TestCpu {
     }
 
     fn quiesce() -> bool {
-        true
+        // On top of an entry nobody can wait for it.
+        !ENTERED.get()
     }
 }
 

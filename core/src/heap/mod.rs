@@ -145,3 +145,6 @@ impl<C: Config> Heap<C> {
 #[cfg(test)]
 #[path = "heap_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod model_tests;

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::arena::{Arena, Refuse};
+use crate::check::arena::{Arena, Refuse, is_all};
 use crate::check::surroundings::{TestConfig, advance, cases};
 use crate::provider::PageProvider;
 use crate::region::purge::Urgency;
@@ -74,7 +74,7 @@ impl Model {
             assert!(last < from || to < first, "runs overlap");
         }
         if run.zero {
-            assert!(new.bytes().iter().all(|&byte| byte == 0), "said to be zero, and is not");
+            assert!(is_all(new.bytes(), 0), "said to be zero, and is not");
         }
         new.write();
         self.out.push(new);
@@ -303,4 +303,64 @@ fn idle_memory_goes_back_after_its_delay() {
     assert!(at(purge + release) > 1000 * PAGE_SIZE);
     model.check();
     assert_eq!(model.regions.stats().regions, 1);
+}
+
+/// Threads that take, resize and give while others purge and release: nobody
+/// may see a run of another's, or lose what is in its own.
+#[test]
+fn threads_share_regions_and_nothing_else() {
+    const THREADS: u64 = 4;
+    // Not so many regions that the directory needs a page.
+    let arena = Arena::new(4096, Capabilities::all(), 1 << 30).in_steps_of(1_000_000);
+    let regions = TestRegions::new();
+    let work = &|thread: u64| {
+        let mut state = thread + 1;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((state >> 33) % below) as u32
+        };
+        let mut out: Vec<Out> = Vec::new();
+        for step in 0..1500u32 {
+            let pages = 1 + random(if step % 16 == 0 { 300 } else { 20 });
+            match random(if out.len() > 20 { 9 } else { 7 }) {
+                0 => drop(regions.give_back(&arena, step, Urgency::All)),
+                1 | 2 if !out.is_empty() => {
+                    let number = random(out.len() as u64) as usize;
+                    let run = &mut out[number];
+                    if regions.resize(&arena, run.start, PageCount(pages)) {
+                        run.verify(run.pages.min(pages));
+                        run.pages = pages;
+                        run.write();
+                    }
+                    run.verify(run.pages);
+                }
+                3..=6 => {
+                    let align = 1 << random(5);
+                    let taken = regions.take(&arena, PageCount(pages), align, Class::LARGE);
+                    let run = taken.expect("memory");
+                    let seed = (thread as u8) << 6 | random(60) as u8;
+                    let new = Out { start: run.start, pages, seed };
+                    assert!(!run.zero || is_all(new.bytes(), 0), "said to be zero, and is not");
+                    new.write();
+                    out.push(new);
+                }
+                _ if out.is_empty() => {}
+                _ => {
+                    let run = out.swap_remove(random(out.len() as u64) as usize);
+                    run.verify(run.pages);
+                    regions.give(run.start, Contents::Dirty, step).expect("a used run");
+                }
+            }
+        }
+        for run in out {
+            run.verify(run.pages);
+            regions.give(run.start, Contents::Dirty, 0).expect("a used run");
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..THREADS).for_each(|thread| drop(scope.spawn(move || work(thread))));
+    });
+    assert_eq!(regions.stats().used, 0);
+    regions.give_back(&arena, 0, Urgency::All);
+    assert_eq!((regions.stats().reserved, regions.stats().regions), (arena.reserved(), 1));
 }
