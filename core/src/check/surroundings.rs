@@ -1,7 +1,6 @@
 //! An environment, CPUs and a configuration for tests.
 
 use core::cell::Cell;
-use core::num::NonZero;
 use core::ptr::NonNull;
 use std::alloc::Layout;
 
@@ -112,7 +111,7 @@ pub(crate) fn sheaf(class: Class, order: u8) -> Sheaf {
 
 /// Something to put into a sheaf: an even address that is never accessed.
 pub(crate) fn object(number: usize) -> NonNull<u8> {
-    NonNull::without_provenance(NonZero::new(16 * (number + 1)).expect("not 0"))
+    NonNull::new(core::ptr::without_provenance_mut(16 * (number + 1))).expect("not 0")
 }
 
 /// As many cases as usual, unless `PROPTEST_CASES` says how many.
