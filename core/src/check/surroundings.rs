@@ -118,5 +118,6 @@ pub(crate) fn object(number: usize) -> NonNull<u8> {
 pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    ProptestConfig { cases: if asked { config.cases } else { usual }, ..config }
+    let cases = if asked { config.cases } else { usual };
+    ProptestConfig { cases, failure_persistence: None, ..config }
 }
