@@ -35,7 +35,8 @@ pub enum Current<'a, E: Environment> {
 ///   other entry on that CPU*: threads that are switched in, interrupts,
 ///   migration;
 /// - they may miss at any time (null, `false`), and must while the CPU is
-///   stopped;
+///   stopped, unless nobody but the caller of [`stop`](Self::stop) could enter
+///   there (a thread's own cache);
 /// - once [`stop`](Self::stop) has returned true, nobody reads or writes the
 ///   slot's tops through `pop`, `push` or `swap` until `restart`.
 ///

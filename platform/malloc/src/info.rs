@@ -146,19 +146,27 @@ pub extern "C" fn granule_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// `struct granule_stats` of `granule.h`.
+/// `struct granule_stats` of `granule.h`, in bytes unless said otherwise.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(missing_docs, reason = "documented in granule.h")]
 pub struct GranuleStats {
+    /// Address space obtained from the system.
     pub mapped: u64,
+    /// The part of it that is readable and writable.
     pub committed: u64,
+    /// In blocks the program holds, at their usable size.
     pub live_bytes: u64,
+    /// In freed blocks kept ready in the caches.
     pub cached_bytes: u64,
+    /// Committed and free in slabs and in runs of pages.
     pub free_bytes: u64,
+    /// The part of `live_bytes` in blocks too large for a size class.
     pub large_bytes: u64,
+    /// Slabs (number).
     pub slabs: u64,
+    /// Regions (number).
     pub regions: u64,
+    /// Threads with a cache of their own (number).
     pub threads: u64,
 }
 
