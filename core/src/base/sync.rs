@@ -69,6 +69,23 @@ impl<T, E: Environment> Lock<T, E> {
         core::mem::forget(self.lock());
     }
 
+    /// Closes all of these, in their order.
+    pub(crate) fn hold_all(locks: &[Self]) {
+        locks.iter().for_each(Self::hold);
+    }
+
+    /// Opens them again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`unhold`](Self::unhold), for each.
+    pub(crate) unsafe fn unhold_all(locks: &[Self]) {
+        for lock in locks {
+            // SAFETY: by the contract.
+            unsafe { lock.unhold() };
+        }
+    }
+
     /// Opens a lock closed by [`hold`](Self::hold).
     ///
     /// # Safety

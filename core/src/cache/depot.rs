@@ -73,7 +73,7 @@ impl<C: Config> Depot<C> {
 
     /// Closes every lock for `fork`, in order.
     pub(crate) fn hold(&self) {
-        self.classes.iter().for_each(Lock::hold);
+        Lock::hold_all(&self.classes);
     }
 
     /// Opens them again.
@@ -82,10 +82,8 @@ impl<C: Config> Depot<C> {
     ///
     /// Caller: closed them by [`hold`](Self::hold), see there.
     pub(crate) unsafe fn unhold(&self) {
-        for lock in &self.classes {
-            // SAFETY: by the contract.
-            unsafe { lock.unhold() };
-        }
+        // SAFETY: by the contract.
+        unsafe { Lock::unhold_all(&self.classes) };
     }
 }
 

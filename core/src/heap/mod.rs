@@ -23,7 +23,6 @@ mod free;
 mod realloc;
 mod upkeep;
 
-use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use crate::base::class::Class;
@@ -66,11 +65,6 @@ impl<C: Config> Heap<C> {
         &self.provider
     }
 
-    /// How CPUs find their caches.
-    pub fn front_end(&self) -> &C::Front {
-        &self.front
-    }
-
     #[inline]
     pub(crate) fn lower(&self) -> Lower<'_, C> {
         Lower {
@@ -92,15 +86,6 @@ impl<C: Config> Heap<C> {
                 located.run().filter(|_| aligned).map(|pages| pages.bytes())
             }
             class => Some(class.size()),
-        }
-    }
-
-    /// The usable size a block of `layout` would have.
-    #[must_use]
-    pub fn good_size(layout: Layout) -> usize {
-        match Class::of(layout.size(), layout.align()) {
-            Class::LARGE => layout.size().max(1).next_multiple_of(crate::base::units::PAGE_SIZE),
-            class => class.size(),
         }
     }
 

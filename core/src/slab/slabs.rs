@@ -212,7 +212,7 @@ impl<C: Config> Slabs<C> {
 
     /// Closes every lock for `fork`, in order.
     pub(crate) fn hold(&self) {
-        self.classes.iter().for_each(Lock::hold);
+        Lock::hold_all(&self.classes);
     }
 
     /// Opens them again.
@@ -221,10 +221,8 @@ impl<C: Config> Slabs<C> {
     ///
     /// Caller: closed them by [`hold`](Self::hold), see there.
     pub(crate) unsafe fn unhold(&self) {
-        for lock in &self.classes {
-            // SAFETY: by the contract.
-            unsafe { lock.unhold() };
-        }
+        // SAFETY: by the contract.
+        unsafe { Lock::unhold_all(&self.classes) };
     }
 }
 
