@@ -6,6 +6,8 @@ pub use granule_core::{
     Config, Environment, FrontEnd, PageProvider, base, cache, observe, provider,
 };
 
+pub mod kernel;
+
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]

@@ -5,5 +5,5 @@ pub mod class;
 pub mod config;
 pub mod env;
 pub mod fault;
-pub(crate) mod sync;
+pub mod sync;
 pub mod units;

@@ -14,26 +14,30 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 use super::env::Environment;
 
 /// Mutual exclusion over a `T`.
-pub(crate) struct Lock<T, E> {
+///
+/// Public for page providers and kernels, whose locks must keep the same
+/// things out; it guards nothing of the heap's that they could reach.
+pub struct Lock<T, E> {
     inner: SpinMutex<T>,
     environment: PhantomData<fn() -> E>,
 }
 
 /// Proof that the lock is held. Releases it first, the exclusion after.
-pub(crate) struct Held<'a, T, E: Environment> {
+pub struct Held<'a, T, E: Environment> {
     guard: ManuallyDrop<SpinMutexGuard<'a, T>>,
     _exclusion: E::Exclusion,
 }
 
 impl<T, E: Environment> Lock<T, E> {
     /// An open lock.
-    pub(crate) const fn new(value: T) -> Self {
+    #[must_use]
+    pub const fn new(value: T) -> Self {
         Self { inner: SpinMutex::new(value), environment: PhantomData }
     }
 
     /// Takes the lock, waiting as the environment says.
     #[inline]
-    pub(crate) fn lock(&self) -> Held<'_, T, E> {
+    pub fn lock(&self) -> Held<'_, T, E> {
         match self.try_lock() {
             Some(held) => held,
             None => self.lock_slow(),
@@ -55,9 +59,10 @@ impl<T, E: Environment> Lock<T, E> {
         }
     }
 
-    /// Takes the lock if it is open.
+    /// Takes the lock if it is open, without waiting: in any context, also on
+    /// top of one that holds it.
     #[inline]
-    pub(crate) fn try_lock(&self) -> Option<Held<'_, T, E>> {
+    pub fn try_lock(&self) -> Option<Held<'_, T, E>> {
         let exclusion = E::exclude();
         // Acquire in `try_lock` pairs with the Release of the guard's drop.
         let guard = ManuallyDrop::new(self.inner.try_lock()?);

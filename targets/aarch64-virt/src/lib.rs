@@ -1,0 +1,3 @@
+//! QEMU's `virt` machine for aarch64.
+#![no_std]
+#![cfg(target_os = "none")]
