@@ -42,6 +42,11 @@ impl<C: Config> Depot<C> {
         self.classes[class.index()].lock().pop(class)
     }
 
+    /// Takes a full sheaf, unless somebody is at the shelf.
+    pub(crate) fn take_nolock(&self, class: Class) -> Option<Sheaf> {
+        self.classes[class.index()].try_lock()?.pop(class)
+    }
+
     /// Stores a full sheaf, or gives it back when there are enough.
     /// Enough are `limit` bytes of objects or one sheaf; with limit 0 none.
     pub(crate) fn put(&self, class: Class, sheaf: Sheaf, limit: usize) -> Option<Sheaf> {

@@ -29,7 +29,7 @@ impl<C: Config> Cache<C> {
 
     /// Whether the slot could be stopped, and is empty now.
     #[cold]
-    fn stop_and_drain(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) -> bool {
+    pub(crate) fn stop_and_drain(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) -> bool {
         let stopped = lower.front.stop(slot);
         if stopped {
             // SAFETY: the front end has stopped it.
@@ -125,15 +125,7 @@ impl<C: Config> Cache<C> {
     /// Bytes of live objects' size class that are cached: in slots, depot.
     pub(crate) fn cached_bytes(&self) -> usize {
         let in_depot: usize = Class::all().map(|class| self.depot.bytes(class)).sum();
-        let in_slots: usize = self
-            .registry
-            .slots()
-            .map(|slot| {
-                let tops: usize =
-                    Class::all().map(|class| slot.tops().get(class).len() * class.size()).sum();
-                tops + slot.stash.lock().bytes()
-            })
-            .sum();
+        let in_slots: usize = self.registry.slots().map(|slot| slot.cached_bytes()).sum();
         in_depot + in_slots
     }
 

@@ -25,6 +25,18 @@ pub enum Current<'a, E: Environment> {
     Stopped,
 }
 
+/// A number that is no CPU's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSuchCpu;
+
+impl core::fmt::Display for NoSuchCpu {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("no such CPU")
+    }
+}
+
+impl core::error::Error for NoSuchCpu {}
+
 /// A way to find the cache of the CPU the caller runs on.
 ///
 /// # Safety
@@ -69,6 +81,18 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     /// Offers a slot for the caller's CPU; `false` when it has one already
     /// (or is stopped), and the slot stays the caller's.
     fn attach(&self, slot: &'static Slot<E>) -> bool;
+
+    /// The slot of a CPU by its number, where CPUs have numbers; `None` when it
+    /// has no cache yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchCpu`] when the number is no CPU's; always, where threads have
+    /// the caches.
+    fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<E>>, NoSuchCpu> {
+        let _ = cpu;
+        Err(NoSuchCpu)
+    }
 
     /// Stops the CPU or thread that has `slot` and waits until nobody is
     /// inside a fast path on it, so that the caller may empty it. `false`

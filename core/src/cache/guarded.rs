@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::frontend::{Current, FrontEnd};
+use super::frontend::{Current, FrontEnd, NoSuchCpu};
 use super::sheaf::Top;
 use super::slot::Slot;
 use super::tops::{STOPPED, Tops};
@@ -35,9 +35,11 @@ pub unsafe trait Cpu: 'static {
     /// when the CPU is entered already or has no number.
     fn try_enter() -> Option<(usize, Self::Guard)>;
 
-    /// Waits until every guard that exists at the call is gone. `false` when
-    /// that cannot be had; other CPUs' caches then cannot be drained.
-    fn quiesce() -> bool {
+    /// Waits until the guard that exists on `cpu` at the call, if any, is
+    /// gone. `false` when that cannot be had (a guard of the caller's own
+    /// context, a CPU that does not answer): its cache then cannot be drained.
+    fn quiesce(cpu: usize) -> bool {
+        let _ = cpu;
         false
     }
 }
@@ -148,6 +150,13 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         attached
     }
 
+    fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<E>>, NoSuchCpu> {
+        let slot = self.slots.get(cpu).ok_or(NoSuchCpu)?;
+        // Acquire: pairs with the Release in `attach`.
+        // SAFETY: slots live for ever.
+        Ok(unsafe { slot.load(Ordering::Acquire).as_ref() })
+    }
+
     fn stop(&self, slot: &Slot<E>) -> bool {
         let Some(cpu) = self.index_of(slot) else { return false };
         let tops = core::ptr::from_ref(slot.tops()).cast_mut();
@@ -161,7 +170,7 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
             .is_ok();
         let alone = guard.is_some();
         drop(guard);
-        if won && !alone && !P::quiesce() {
+        if won && !alone && !P::quiesce(cpu) {
             self.restart(slot);
             return false;
         }

@@ -20,6 +20,8 @@
 //! - `registry`: all slots;
 //! - `whole`: these together, and the caller's place among them;
 //! - `paths`: the slow paths of small objects;
+//! - `nolock`: the same where nothing may wait;
+//! - `deferred`: blocks freed there that found no other place;
 //! - `parking`: those of large runs;
 //! - `drain`: emptying slots and depot.
 
@@ -29,9 +31,11 @@ pub mod sheaf;
 pub mod slot;
 pub mod tops;
 
+pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;
 pub(crate) mod lower;
+pub(crate) mod nolock;
 pub(crate) mod parked;
 pub(crate) mod parking;
 pub(crate) mod paths;
@@ -39,6 +43,6 @@ pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod whole;
 
-pub use frontend::{Current, FrontEnd};
+pub use frontend::{Current, FrontEnd, NoSuchCpu};
 pub(crate) use lower::Lower;
 pub(crate) use whole::Cache;

@@ -40,6 +40,7 @@ impl<C: Config> Cache<C> {
                     None => continue,
                 }
             }
+            slot.refills.fetch_add(1, Relaxed);
             let Some(mut sheaf) = self.full_sheaf(lower, slot, class) else {
                 return claim_one(lower, class);
             };
@@ -75,6 +76,7 @@ impl<C: Config> Cache<C> {
                 }
                 continue;
             }
+            slot.overflows.fetch_add(1, Relaxed);
             let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
             let Some(mut sheaf) = self.empty_sheaf(lower, slot, class, heat) else {
                 return release_one(lower, class, object);

@@ -35,6 +35,9 @@ pub struct Slot<E: Environment> {
     pub(crate) in_use: AtomicBool,
     /// The drain the slot has last taken part in.
     pub(crate) epoch: AtomicU32,
+    /// Misses of allocations and of frees, counted modulo 2^32.
+    pub(crate) refills: AtomicU32,
+    pub(crate) overflows: AtomicU32,
 }
 
 impl<E: Environment> core::fmt::Debug for Slot<E> {
@@ -53,7 +56,15 @@ impl<E: Environment> Slot<E> {
             next_unused: AtomicPtr::new(core::ptr::null_mut()),
             in_use: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
+            refills: AtomicU32::new(0),
+            overflows: AtomicU32::new(0),
         }
+    }
+
+    /// Bytes of objects in the sheaves in use and in the stash.
+    pub(crate) fn cached_bytes(&self) -> usize {
+        let in_use = Class::all().map(|class| self.tops.get(class).len() * class.size());
+        in_use.sum::<usize>() + self.stash.lock().bytes()
     }
 
     /// What fast paths act on.
@@ -101,8 +112,7 @@ impl Stash {
         sheaf: Sheaf,
         budget: usize,
     ) -> Option<(Class, Sheaf)> {
-        self.bytes += sheaf.len() * class.size();
-        self.full[class.index()].push(sheaf);
+        self.keep_full(class, sheaf);
         self.shed(class, budget)
     }
 
@@ -137,13 +147,25 @@ impl Stash {
         Some(unsafe { Sheaf::format(sheaf.into_block(), class, order) })
     }
 
+    /// Stashes a full sheaf whatever the budget: the next call of
+    /// [`shed`](Self::shed) makes up for it.
+    pub(crate) fn keep_full(&mut self, class: Class, sheaf: Sheaf) {
+        self.bytes += sheaf.len() * class.size();
+        self.full[class.index()].push(sheaf);
+    }
+
+    /// Keeps an empty sheaf, even one too many.
+    pub(crate) fn keep_empty(&mut self, sheaf: Sheaf) {
+        self.empties += 1;
+        self.empty[usize::from(sheaf.order())].push(sheaf);
+    }
+
     /// Keeps an empty sheaf, or gives it back when there are enough.
     pub(crate) fn put_empty(&mut self, sheaf: Sheaf) -> Option<Sheaf> {
         if self.empties >= EMPTIES_MAX {
             return Some(sheaf);
         }
-        self.empties += 1;
-        self.empty[usize::from(sheaf.order())].push(sheaf);
+        self.keep_empty(sheaf);
         None
     }
 

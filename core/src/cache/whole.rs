@@ -1,5 +1,6 @@
 //! The cache layer of a heap as a whole, and the caller's place in it.
 
+use super::deferred::Deferred;
 use super::depot::Depot;
 use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
@@ -10,9 +11,10 @@ use crate::base::config::Config;
 
 /// The cache layer of a heap.
 pub(crate) struct Cache<C: Config> {
-    pub(super) pool: Pool<C>,
+    pub(crate) pool: Pool<C>,
     pub(super) depot: Depot<C>,
     pub(crate) registry: Registry<C>,
+    pub(crate) deferred: Deferred,
 }
 
 /// The caller's place, after it has been given a slot if it lacked one.
@@ -23,7 +25,12 @@ pub(super) enum Place<'a, C: Config> {
 
 impl<C: Config> Cache<C> {
     pub(crate) const fn new() -> Self {
-        Self { pool: Pool::new(), depot: Depot::new(), registry: Registry::new() }
+        Self {
+            pool: Pool::new(),
+            depot: Depot::new(),
+            registry: Registry::new(),
+            deferred: Deferred::new(),
+        }
     }
 
     /// Where the caller stands; gives it a slot if it lacks one.

@@ -83,7 +83,7 @@ unsafe impl Cpu for TestCpu {
         (!ENTERED.replace(true)).then(|| (CPU.get(), Entered(())))
     }
 
-    fn quiesce() -> bool {
+    fn quiesce(_cpu: usize) -> bool {
         // On top of an entry nobody can wait for it.
         !ENTERED.get()
     }

@@ -73,6 +73,7 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
+        self.free_deferred();
         let block = match class {
             Class::LARGE => self.alloc_run(layout, fill),
             class => self.alloc_object(class, layout, fill),

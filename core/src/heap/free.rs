@@ -13,7 +13,7 @@ use crate::cache::FrontEnd;
 use crate::region::{Contents, Located};
 
 /// What every block is aligned to, in bytes.
-const SMALLEST_ALIGN: usize = 8;
+pub(super) const SMALLEST_ALIGN: usize = 8;
 
 impl<C: Config> Heap<C> {
     /// Frees a block, given the layout it was allocated with.
@@ -75,6 +75,7 @@ impl<C: Config> Heap<C> {
         if !pointer.addr().get().is_multiple_of(SMALLEST_ALIGN) {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
+        self.free_deferred();
         if class.is_small() {
             self.cache.overflow(self.lower(), class, pointer);
         } else {

@@ -23,7 +23,7 @@ unsafe impl Cpu for OneCpu {
         Some((0, ()))
     }
 
-    fn quiesce() -> bool {
+    fn quiesce(_cpu: usize) -> bool {
         true
     }
 }
@@ -134,8 +134,9 @@ fn any_number_of_regions_in_any_order() {
             heap.free(block);
         }
     }
+    assert_eq!(heap.stats().live_bytes(), 0);
     // Two pages are the directory's, which has room for 127 regions itself.
-    assert_eq!(heap.stats().live_bytes(), 2 * PAGE_SIZE);
+    assert!(heap.stats().own_bytes > 2 * PAGE_SIZE);
     heap.reclaim();
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes), (0, 0));

@@ -16,11 +16,17 @@
 //! - `alloc`: allocation, zeroed and aligned;
 //! - `free`: sized and unsized;
 //! - `realloc`: in place, by remapping, or by copy outside any lock;
+//! - `nolock`: both where nothing may wait;
+//! - `reserve`: blocks set aside beforehand;
+//! - `cpus`: the caches of CPUs by their numbers;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
+mod cpus;
 mod free;
+mod nolock;
 mod realloc;
+mod reserve;
 mod upkeep;
 
 use core::ptr::NonNull;
@@ -31,6 +37,9 @@ use crate::cache::{Cache, Lower};
 use crate::observe::stats::{ClassStats, Stats};
 use crate::region::Regions;
 use crate::slab::Slabs;
+
+pub use cpus::DrainError;
+pub use reserve::Reserve;
 
 /// A heap: the five layers over one provider, one front end, one environment.
 ///
@@ -94,7 +103,8 @@ impl<C: Config> Heap<C> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let regions = self.regions.stats();
-        let (slots, own_bytes) = self.cache.own_use();
+        let (slots, cache_bytes) = self.cache.own_use();
+        let own_bytes = cache_bytes + regions.own;
         let mut stats = Stats {
             regions: regions.regions,
             reserved: regions.reserved,

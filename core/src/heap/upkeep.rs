@@ -34,6 +34,7 @@ impl<C: Config> Heap<C> {
     /// (others follow at their next miss), returns empty slabs, purges free
     /// runs, releases empty regions. Returns the bytes given to the provider.
     pub fn reclaim(&self) -> usize {
+        self.free_deferred();
         self.cache.drain_all(self.lower());
         self.slabs.return_empty(&self.regions);
         self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)

@@ -27,7 +27,7 @@ pub struct Stats {
     pub parked_bytes: usize,
     /// Runs of pages handed out as large blocks.
     pub large_bytes: usize,
-    /// Memory for sheaves and slots.
+    /// Memory for sheaves, slots and the directory of regions.
     pub own_bytes: usize,
     /// Caches of CPUs or threads in use (number).
     pub slots: usize,
@@ -55,6 +55,20 @@ impl fmt::Display for Stats {
         writeln!(f, "committed  {:>14} B in {} regions", self.committed, self.regions)?;
         write!(f, "own        {:>14} B for caches", self.own_bytes)
     }
+}
+
+/// Counts of one CPU's cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CpuStats {
+    /// Objects cached, in bytes.
+    pub cached_bytes: usize,
+    /// A run kept for the next large block, in bytes.
+    pub parked_bytes: usize,
+    /// How often an allocation found the cache's sheaf empty, modulo 2^32.
+    pub refills: u32,
+    /// How often a free found it full, modulo 2^32.
+    pub overflows: u32,
 }
 
 /// Counts of one class, in objects.

@@ -193,6 +193,11 @@ impl Directory {
         core::iter::successors(Some(&self.blocks), |block| block.next())
     }
 
+    /// Bytes of pages that were given to [`extend`](Self::extend).
+    pub(crate) fn own_bytes(&self) -> usize {
+        (self.blocks().count() - 1) * PAGE_SIZE
+    }
+
     /// Whether this is the entry of the first region.
     pub(crate) fn is_first(&self, entry: &Entry) -> bool {
         core::ptr::eq(entry, &raw const self.blocks.entries[0])

@@ -49,6 +49,8 @@ pub(crate) struct RegionStats {
     pub reserved: usize,
     pub committed: usize,
     pub used: usize,
+    /// Of those used: the directory's own pages.
+    pub own: usize,
 }
 
 impl<C: Config> Regions<C> {
@@ -204,7 +206,7 @@ impl<C: Config> Regions<C> {
     /// Counts, in bytes.
     pub(crate) fn stats(&self) -> RegionStats {
         let _set = self.set.lock();
-        let mut stats = RegionStats::default();
+        let mut stats = RegionStats { own: self.directory.own_bytes(), ..RegionStats::default() };
         for region in self.directory.entries().filter_map(Entry::region) {
             // SAFETY: as in `take_present`.
             let region = unsafe { region.as_ref() };

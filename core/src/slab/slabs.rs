@@ -84,6 +84,13 @@ impl<C: Config> Slabs<C> {
         Self::claim_present(&mut slabs, out)
     }
 
+    /// Claims up to `out.len()` objects of `class` from present slabs, unless
+    /// somebody is at them. As [`claim`](Self::claim) otherwise.
+    pub(crate) fn claim_nolock(&self, class: Class, out: &[AtomicPtr<u8>]) -> usize {
+        let slabs = self.classes[class.index()].try_lock();
+        slabs.map_or(0, |mut slabs| Self::claim_present(&mut slabs, out))
+    }
+
     fn claim_present(slabs: &mut ClassSlabs, out: &[AtomicPtr<u8>]) -> usize {
         let mut claimed = 0;
         while claimed < out.len() {

@@ -50,7 +50,7 @@ unsafe impl Cpu for OneCpu {
         Some((0, ()))
     }
 
-    fn quiesce() -> bool {
+    fn quiesce(_cpu: usize) -> bool {
         true
     }
 }
@@ -104,7 +104,7 @@ unsafe impl Cpu for HoppingCpus {
         enter(cpu).map(|entered| (cpu, entered))
     }
 
-    fn quiesce() -> bool {
+    fn quiesce(_cpu: usize) -> bool {
         for cpu in 0..CPUS {
             while enter(cpu).is_none() {
                 std::thread::yield_now();

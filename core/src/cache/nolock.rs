@@ -1,0 +1,112 @@
+//! The slow paths where nothing may wait: on top of any other context, also
+//! one that holds a lock, also in a non-maskable interrupt.
+//!
+//! ```text
+//! alloc  pop ┬ hit: done
+//!            └ miss: stash, else depot, if open ─ swap in, pop
+//!                    ─ one object of a present slab, if open ─ none
+//! free   push ┬ hit: done
+//!             └ miss: stashed empty sheaf, if open ─ swap in ─ else deferred
+//! ```
+//!
+//! After Linux's `kmalloc_nolock`; but never an object of the next class, which
+//! a free that is told the layout could not know. Locks: each is tried once, the
+//! depot's under the stash's, and dropped before the call returns, so a
+//! context that is interrupted finds none taken that it did not take.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::frontend::{Current, FrontEnd};
+use super::lower::Lower;
+use super::sheaf::{Sheaf, Word};
+use super::slot::Slot;
+use super::whole::Cache;
+use crate::base::class::Class;
+use crate::base::config::Config;
+
+impl<C: Config> Cache<C> {
+    /// An object of `class` (a true one) after a miss, if one can be had
+    /// without waiting and without the regions.
+    pub(crate) fn refill_nolock(&self, lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+        if let Current::Slot(slot) = lower.front.current()
+            && let Some(object) = self.refill_from_sheaf(lower, slot, class)
+        {
+            return Some(object);
+        }
+        let one = [Word::new(core::ptr::null_mut())];
+        match lower.slabs.claim_nolock(class, &one) {
+            0 => None,
+            _ => NonNull::new(one[0].load(Relaxed)),
+        }
+    }
+
+    /// Exchanges an empty sheaf, or none, for a full one.
+    fn refill_from_sheaf(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+    ) -> Option<NonNull<u8>> {
+        let top = slot.tops().get(class);
+        if !top.is_empty() {
+            return NonNull::new(lower.front.pop(class));
+        }
+        slot.refills.fetch_add(1, Relaxed);
+        // Held to the end: there is nowhere else for what is left over.
+        let mut stash = slot.stash.try_lock()?;
+        let mut sheaf = stash.take_full(class).or_else(|| self.depot.take_nolock(class))?;
+        let object = sheaf.pop();
+        let new = sheaf.into_top();
+        // SAFETY: the new sheaf is ours.
+        if unsafe { lower.front.swap(class, top, new) } {
+            if !top.is_sentinel() {
+                // SAFETY: `swap` made the old sheaf ours; empty, as its top
+                // said: a sheaf of one class has its marks in one place.
+                stash.keep_empty(unsafe { Sheaf::from_top(top) });
+            }
+            return object;
+        }
+        // SAFETY: the swap failed, so the new sheaf is still ours.
+        let mut sheaf = unsafe { Sheaf::from_top(new) };
+        if let Some(object) = object {
+            sheaf.push(object);
+        }
+        stash.keep_full(class, sheaf);
+        None
+    }
+
+    /// Takes a live object of `class` (a true one) back after a miss, without
+    /// waiting; `false` when it has to be deferred.
+    pub(crate) fn overflow_nolock(
+        &self,
+        lower: Lower<'_, C>,
+        class: Class,
+        object: NonNull<u8>,
+    ) -> bool {
+        let Current::Slot(slot) = lower.front.current() else { return false };
+        let top = slot.tops().get(class);
+        if !top.is_full() {
+            // SAFETY: the caller gave the object up.
+            return unsafe { lower.front.push(class, object.as_ptr()) };
+        }
+        slot.overflows.fetch_add(1, Relaxed);
+        let Some(mut stash) = slot.stash.try_lock() else { return false };
+        let Some(mut sheaf) = stash.take_empty(class) else { return false };
+        sheaf.push(object);
+        let new = sheaf.into_top();
+        // SAFETY: the new sheaf is ours.
+        let swapped = unsafe { lower.front.swap(class, top, new) };
+        if !swapped {
+            // SAFETY: the swap failed, so the new sheaf is still ours; the
+            // object is taken out of it again.
+            let mut sheaf = unsafe { Sheaf::from_top(new) };
+            sheaf.clear();
+            stash.keep_empty(sheaf);
+        } else if !top.is_sentinel() {
+            // SAFETY: `swap` made the old sheaf ours; full, as its top said.
+            stash.keep_full(class, unsafe { Sheaf::from_top(top) });
+        }
+        swapped
+    }
+}
