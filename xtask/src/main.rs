@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | demo | test | bench`.
+//! The project's own commands: `cargo xtask setup | demo | test | bench | qemu`.
 //!
 //! Each command installs what it needs, says what it does while it does it,
 //! and exits non-zero when anything it promises does not hold.
@@ -8,6 +8,7 @@
 //! demo      everyday programs on glibc and on granule, side by side
 //! test      every test there is, real programs among them
 //! bench     small patterns under four allocators
+//! qemu      the kernel under test, booted on one machine
 //! ```
 
 mod allocator;
@@ -17,6 +18,7 @@ mod figures;
 mod process;
 mod programs;
 mod progress;
+mod qemu;
 mod setup;
 mod table;
 mod test;
@@ -46,6 +48,8 @@ enum Command {
     Test(test::Options),
     /// Measure small allocation patterns under several allocators
     Bench(bench::Options),
+    /// Boot the kernel under test on a machine that QEMU plays
+    Qemu(qemu::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Qemu(options) => qemu::run(&options),
     };
     match done {
         Ok(verdict) => verdict.into(),

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use guard::Guard;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{PipeReader, Read, Seek};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -77,7 +77,8 @@ pub(crate) struct Running {
     started: Instant,
     timeout: Duration,
     guard: Option<Guard>,
-    captured: Option<(File, File)>,
+    stdout: Option<File>,
+    stderr: Option<File>,
 }
 
 impl Job {
@@ -151,7 +152,7 @@ impl Job {
 
     /// Runs to the end with our own standard output and error.
     pub(crate) fn stream(&self) -> Result<ExitStatus> {
-        Ok(self.start(None)?.wait()?.status)
+        Ok(self.start([Stdio::inherit(), Stdio::inherit()])?.wait()?.status)
     }
 
     /// Starts the job, its output kept for [`Running::wait`].
@@ -161,11 +162,27 @@ impl Job {
     pub(crate) fn spawn(&self) -> Result<Running> {
         // Files, not pipes: no reader to keep up, and a stray grandchild that
         // holds its end open cannot make us wait.
-        let files = (tempfile::tempfile()?, tempfile::tempfile()?);
-        self.start(Some(files))
+        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let mut running = self.start([out.try_clone()?.into(), err.try_clone()?.into()])?;
+        (running.stdout, running.stderr) = (Some(out), Some(err));
+        Ok(running)
     }
 
-    fn start(&self, captured: Option<(File, File)>) -> Result<Running> {
+    /// Starts the job, its standard output to be read while it runs.
+    ///
+    /// The reader meets the end at the latest when the time is up. Call it
+    /// from the main thread, as [`Job::spawn`].
+    pub(crate) fn pipe(&self) -> Result<(Running, PipeReader)> {
+        let (reader, writer) = std::io::pipe()?;
+        let err = tempfile::tempfile()?;
+        // Our own end for writing is gone when `start` returns, or the reader
+        // would never meet the end.
+        let mut running = self.start([writer.into(), err.try_clone()?.into()])?;
+        running.stderr = Some(err);
+        Ok((running, reader))
+    }
+
+    fn start(&self, [stdout, stderr]: [Stdio; 2]) -> Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         for (key, value) in &self.env {
@@ -181,15 +198,14 @@ impl Job {
             Some(file) => File::open(file).with_context(|| format!("{}", file.display()))?.into(),
             None => Stdio::null(),
         });
-        if let Some((out, err)) = &captured {
-            command.stdout(out.try_clone()?).stderr(err.try_clone()?);
-        }
+        command.stdout(stdout).stderr(stderr);
         sys::own_group_that_dies_with_us(&mut command);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", self.name()))?;
         let pid = libc::pid_t::try_from(child.id()).context("process number out of range")?;
         let guard = Some(Guard::arm(pid, self.timeout));
-        Ok(Running { name: self.name(), pid, started, timeout: self.timeout, guard, captured })
+        let (name, timeout) = (self.name(), self.timeout);
+        Ok(Running { name, pid, started, timeout, guard, stdout: None, stderr: None })
     }
 
     /// The program and its first words, for messages.
@@ -219,10 +235,8 @@ impl Running {
         let timed_out = guard.disarm();
         sys::kill_group(self.pid);
         let (status, cpu, peak_kib) = sys::reap(self.pid)?;
-        let (stdout, stderr) = match self.captured.take() {
-            Some((out, err)) => (read_all(out)?, read_all(err)?),
-            None => Default::default(),
-        };
+        let stdout = read_all(self.stdout.take())?;
+        let stderr = read_all(self.stderr.take())?;
         let finished = Finished { status, cost: Cost { wall, cpu, peak_kib }, stdout, stderr };
         if timed_out {
             let limit = self.timeout.as_secs();
@@ -272,9 +286,10 @@ pub(crate) fn peak_in_status(status: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// All of a file that another process wrote.
-fn read_all(mut file: File) -> Result<Vec<u8>> {
+/// All of a file that another process wrote; nothing where there is none.
+fn read_all(file: Option<File>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    let Some(mut file) = file else { return Ok(bytes) };
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -52,3 +52,17 @@ fn cpu_time_counts_the_children() {
     let done = shell(&format!("sh -c '{busy}'; true")).run_ok().expect("runs");
     assert!(done.cost.cpu > Duration::from_millis(20), "{:?}", done.cost);
 }
+
+#[test]
+fn a_pipe_is_read_while_the_job_runs_and_ends_with_its_time() {
+    let job = shell("echo out; echo err >&2; exec sleep 60").timeout(Duration::from_millis(300));
+    let (running, mut reader) = job.pipe().expect("starts");
+    let mut first = [0; 4];
+    reader.read_exact(&mut first).expect("arrives before the end");
+    assert_eq!(&first, b"out\n");
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).expect("ends with the time");
+    assert!(rest.is_empty());
+    let error = running.wait().err().expect("cannot finish in time").to_string();
+    assert!(error.contains("was killed") && error.contains("err"), "{error}");
+}

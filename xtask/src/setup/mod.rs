@@ -4,15 +4,19 @@
 //! everything loses no time and no network is touched. What is missing is
 //! installed where we may (root on a Debian), and named in one line elsewhere.
 
+mod bare;
 mod debian;
 mod needs;
 mod rust;
 
+pub(crate) use bare::{BareCargo, bare_cargo};
 pub(crate) use needs::{
-    GCC, GIT, JEMALLOC, LUA, MIMALLOC, Need, PERL, PYTHON, PYTHON_TESTS, REDIS, RIPGREP, SQLITE,
+    GCC, GIT, JEMALLOC, LUA, MIMALLOC, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64,
+    QEMU_RISCV64, REDIS, RIPGREP, SQLITE,
 };
 pub(crate) use rust::have_oldest_rust;
 
+use crate::qemu::Machine;
 use crate::{Outcome, Verdict, programs};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -33,6 +37,8 @@ enum For {
     Test,
     /// `cargo xtask bench`
     Bench,
+    /// `cargo xtask qemu`
+    Qemu,
     /// The checks of `.ci/run` around `cargo xtask test`
     Lint,
 }
@@ -50,7 +56,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
     if wanted(For::Bench) {
         needs.extend(BENCH);
     }
+    let kernels = wanted(For::Qemu) || wanted(For::Test) || wanted(For::Demo);
+    if kernels {
+        needs.extend(Machine::ALL.map(Machine::needs));
+    }
     ensure(&needs)?;
+    if kernels {
+        for machine in Machine::ALL {
+            // The commands that boot it tell again.
+            if let Err(error) = bare_cargo(machine.triple()) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
     if wanted(For::Lint) {
         rust::ensure_components(&["rustfmt", "clippy"])?;
     }

@@ -94,3 +94,7 @@ pub(crate) const RIPGREP: Need = Need::program("rg", &["ripgrep"]);
 pub(crate) const MIMALLOC: Need = Need::library("libmimalloc.so.2", &["libmimalloc2.0"]);
 /// An allocator to compare with.
 pub(crate) const JEMALLOC: Need = Need::library("libjemalloc.so.2", &["libjemalloc2"]);
+/// The machines of RISC-V.
+pub(crate) const QEMU_RISCV64: Need = Need::program("qemu-system-riscv64", &["qemu-system-misc"]);
+/// The machines of 64-bit ARM.
+pub(crate) const QEMU_AARCH64: Need = Need::program("qemu-system-aarch64", &["qemu-system-arm"]);

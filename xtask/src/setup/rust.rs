@@ -1,6 +1,6 @@
 //! Rust components and the oldest supported compiler, by rustup.
 
-use crate::process::Job;
+use crate::process::{Finished, Job};
 use crate::{tools, workspace};
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
@@ -55,12 +55,17 @@ pub(crate) fn have_oldest_rust() -> Result<Job> {
     let install = ["toolchain", "install", version, "--profile", "minimal", "--no-self-update"];
     let done = Job::new(&rustup).args(install).timeout(TIMEOUT).run()?;
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        let reason =
-            said.lines().find(|line| line.starts_with("error")).unwrap_or("no reason given");
+        let reason = reason(&done);
         bail!(
             "Rust {version}, the oldest supported, is not here and rustup cannot get it ({reason})"
         );
     }
     Ok(call)
+}
+
+/// Why rustup failed, in one line.
+pub(super) fn reason(done: &Finished) -> String {
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let error = said.lines().find(|line| line.starts_with("error"));
+    error.unwrap_or("no reason given").to_owned()
 }
