@@ -70,9 +70,11 @@ impl<C: Config> Heap<C> {
         }
     }
 
-    /// Frees what was put aside.
+    /// Frees what [`dealloc_nolock`](Self::dealloc_nolock) put aside. Every call
+    /// that misses the cache does so; for who wants it done earlier, an idle
+    /// loop say.
     #[inline]
-    pub(super) fn free_deferred(&self) {
+    pub fn free_deferred(&self) {
         if !self.cache.deferred.is_empty() {
             self.free_deferred_now();
         }

@@ -77,6 +77,8 @@ pub enum Fill {
     Any,
     /// Zero.
     Zero,
+    /// Anything, by the call that never waits and may fail at any time.
+    NoLock,
 }
 
 /// How a block is freed.
@@ -86,6 +88,8 @@ pub enum Free {
     Sized,
     /// With nothing but its address.
     Unsized,
+    /// With its layout, by the call that never waits.
+    NoLock,
 }
 
 /// The shadow of a heap, or of the part of it that one thread uses.
@@ -128,6 +132,7 @@ impl<'h, C: Config> Shadow<'h, C> {
         let start = match fill {
             Fill::Any => self.heap.alloc(layout),
             Fill::Zero => self.heap.alloc_zeroed(layout),
+            Fill::NoLock => self.heap.try_alloc_nolock(layout),
         };
         let Some(start) = NonNull::new(start) else { return false };
         if fill == Fill::Zero {
@@ -172,6 +177,7 @@ impl<'h, C: Config> Shadow<'h, C> {
             match how {
                 Free::Sized => self.heap.dealloc(start, layout),
                 Free::Unsized => self.heap.free(start),
+                Free::NoLock => self.heap.dealloc_nolock(start, layout),
             }
         }
     }
@@ -218,6 +224,8 @@ impl<'h, C: Config> Shadow<'h, C> {
     ///
     /// When they differ.
     pub fn check_counts(&self) {
+        // What was put aside counts as live until then.
+        self.heap.free_deferred();
         let stats = self.heap.stats();
         assert_eq!(stats.live_bytes(), self.live_bytes(), "live: {stats:?}");
         // `live_bytes` of small blocks is what is left of the capacity; so

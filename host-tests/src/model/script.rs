@@ -63,8 +63,13 @@ pub fn play<C: Config>(
         let done = match random.below(8) {
             0 => shadow.realloc(number, random.size(most)),
             _ if !grow => {
-                let how = if number.is_multiple_of(2) { Free::Sized } else { Free::Unsized };
-                shadow.free(number / 2, how);
+                let how = [Free::Sized, Free::Unsized, Free::NoLock][number % 3];
+                shadow.free(number / 3, how);
+                true
+            }
+            // May fail at any time, which is no lack of memory.
+            2 => {
+                shadow.alloc(random.layout(most), Fill::NoLock);
                 true
             }
             1 => shadow.alloc(random.layout(most), Fill::Zero),
