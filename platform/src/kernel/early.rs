@@ -66,6 +66,8 @@ impl<E: Environment, const BYTES: usize> EarlyHeap<E, BYTES> {
     }
 
     /// Allocates `layout`; null when there is no room, and for size 0.
+    #[cold]
+    #[inline(never)]
     pub fn alloc(&self, layout: Layout) -> *mut u8 {
         if BYTES == 0 || layout.size() == 0 {
             return null_mut();
@@ -85,6 +87,8 @@ impl<E: Environment, const BYTES: usize> EarlyHeap<E, BYTES> {
     ///
     /// Caller: `pointer` is a live block of this heap, allocated with
     /// `layout`; nobody uses it any more.
+    #[cold]
+    #[inline(never)]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
         if let Some(list) = self.list.lock().as_mut() {
             // SAFETY: by the contract.
