@@ -1,3 +1,28 @@
-//! QEMU's `virt` machine for aarch64.
+//! QEMU's `virt` machine for aarch64, at EL1, without firmware.
+//!
+//! Every machine of `targets/` is a library of this name and interface;
+//! `targets/README.md` says what is where.
 #![no_std]
 #![cfg(target_os = "none")]
+
+pub mod boot;
+pub mod cpu;
+pub mod exit;
+mod interrupts;
+pub mod ipi;
+pub mod paging;
+pub mod smp;
+pub mod timer;
+pub mod trap;
+pub mod uart;
+
+#[path = "../../common/handlers.rs"]
+mod handlers;
+#[path = "../../common/memory.rs"]
+pub mod memory;
+#[path = "../../common/output.rs"]
+mod output;
+#[path = "../../common/page_size.rs"]
+mod page_size;
+
+pub use exit::exit;
