@@ -3,12 +3,14 @@
 //! No verdict passes through here: a frame that cannot be decoded is a line
 //! that says so, and nothing else.
 
+use super::log_table;
 use anyhow::{Context, Result};
 use defmt_decoder::Table;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Decodes frames.
+#[derive(Default)]
 pub(super) struct Logs {
     table: Option<Table>,
     /// What a frame can start with: the messages, not parts of messages.
@@ -16,14 +18,18 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// The log of `kernel`. A kernel whose log cannot be read is told once.
-    pub(super) fn of(kernel: &Path) -> Logs {
-        let table = read_table(kernel).unwrap_or_else(|error| {
-            eprintln!("the log cannot be decoded: {}", one_line(&format!("{error:#}")));
-            None
-        });
-        let messages = table.iter().flat_map(Table::indices).collect();
-        Logs { table, messages }
+    /// The log of `kernel`, and a line to show when it cannot be read.
+    pub(super) fn of(kernel: &Path) -> (Logs, Option<String>) {
+        match read_table(kernel) {
+            Ok(table) => {
+                let messages = table.iter().flat_map(Table::indices).collect();
+                (Logs { table, messages }, None)
+            }
+            Err(error) => {
+                let why = one_line(&format!("the log cannot be decoded: {error:#}"));
+                (Logs::default(), Some(why))
+            }
+        }
     }
 
     /// The line that `frame` stands for.
@@ -48,7 +54,7 @@ impl Logs {
 /// The table in an ELF file, if it has one.
 fn read_table(kernel: &Path) -> Result<Option<Table>> {
     let elf = std::fs::read(kernel).with_context(|| format!("{}", kernel.display()))?;
-    Table::parse(&elf)
+    log_table::parse(elf)
 }
 
 /// What can be shown of a frame that nobody understands.
@@ -67,16 +73,35 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_log_without_a_table_is_shown_undecoded() {
-        let logs = Logs { table: None, messages: BTreeSet::new() };
-        assert_eq!(logs.line(b"\x01\x00abc"), "undecodable: 5 bytes, \"abc\"");
-        assert_eq!(logs.line(b""), "undecodable: 0 bytes, \"\"");
+    const HELLO: &str = r#"{"package":"p","tag":"defmt_warn","data":"{=u8} cores\n","disambiguator":"1","crate_name":"c"}"#;
+
+    /// The log of a kernel with one message, numbered 7.
+    fn hello(version: &str) -> (Logs, Option<String>) {
+        let symbols = [(HELLO, 0x8000_0007), (version, 1), ("_defmt_encoding_ = rzcobs", 2)];
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), log_table::file_with(&symbols)).expect("is written");
+        Logs::of(file.path())
     }
 
     #[test]
-    fn what_is_no_elf_file_has_no_table_and_does_no_harm() {
-        let logs = Logs::of(Path::new(file!()));
-        assert!(logs.line(&[0, 0, 1]).starts_with("undecodable"));
+    fn a_message_becomes_one_line() {
+        let (logs, problem) = hello("_defmt_version_ = 4");
+        assert_eq!(problem, None);
+        assert_eq!(logs.line(&[7, 0, 4]), "WARN  4 cores");
+        // The coding may append zeros.
+        assert_eq!(logs.line(&[7, 0, 4, 0, 0]), "WARN  4 cores");
+        // No such message, no argument, no number.
+        for frame in [&[8, 0, 4][..], &[7, 0], &[7], &[]] {
+            assert!(logs.line(frame).starts_with("undecodable: "), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_one_line_and_no_failure() {
+        let (logs, problem) = hello("_defmt_version_ = 77");
+        let problem = problem.expect("an unknown version");
+        assert!(problem.contains("77") && problem.lines().count() == 1, "{problem}");
+        assert_eq!(logs.line(b"\x07\x00abc"), "undecodable: 5 bytes, \"abc\"");
+        assert!(Logs::of(Path::new(file!())).1.is_some());
     }
 }

@@ -5,13 +5,14 @@
 //! build    the kernel's ELF file
 //! run      one boot, from QEMU's start to its verdict
 //!   demux    the serial line: text, and frames of the log (rzcobs)
-//!   logs     frames to lines
+//!   logs     frames to lines, by the kernel's table of messages (log_table)
 //!   screen   what a person sees
 //!   verdict  QEMU's status, and lines that agree
 //! ```
 
 mod build;
 mod demux;
+mod log_table;
 mod logs;
 mod machine;
 mod run;
@@ -28,7 +29,6 @@ use crate::{Outcome, Verdict, setup, tools};
 use anyhow::Result;
 use build::{Profile, kernel};
 use clap::Args;
-use logs::Logs;
 use machine::{Boot, Clock, Page};
 use screen::Show;
 use std::io::{IsTerminal, stdout};
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 fn boot(wanted: &Boot<'_>, kernel: &Path, show: Show, limit: Duration) -> Result<Duration> {
     let emulator = tools::require(wanted.machine.emulator())?;
     let qemu = Job::new(emulator).args(wanted.arguments(kernel)).timeout(limit);
-    run::run(&qemu, &Logs::of(kernel), show)
+    run::run(&qemu, kernel, show)
 }
 
 /// Boots `kernel`, and closes with a line that tells the verdict.

@@ -14,14 +14,19 @@ use super::verdict::Tally;
 use crate::process::Job;
 use anyhow::{Result, bail};
 use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::time::Duration;
 
-/// Runs `qemu`, and fails unless its verdict is good. The error's first line
+/// Runs `qemu`, which boots `kernel`, and fails unless its verdict is good. The error's first line
 /// is the reason; what else may help, and was not shown before, follows.
 /// Returns the time from the start of QEMU to its end.
-pub(super) fn run(qemu: &Job, logs: &Logs, show: Show) -> Result<Duration> {
-    let (running, mut serial) = qemu.pipe()?;
+pub(super) fn run(qemu: &Job, kernel: &Path, show: Show) -> Result<Duration> {
+    let (logs, problem) = Logs::of(kernel);
     let mut watch = Watch { logs, screen: Screen::new(show), tally: Tally::default() };
+    if let Some(problem) = problem {
+        watch.screen.log(problem);
+    }
+    let (running, mut serial) = qemu.pipe()?;
     let mut demux = Demux::default();
     let mut buffer = [0; 4096];
     loop {
@@ -51,13 +56,13 @@ fn lines<const N: usize>(parts: [String; N]) -> String {
 }
 
 /// Those who look at what arrives.
-struct Watch<'a> {
-    logs: &'a Logs,
+struct Watch {
+    logs: Logs,
     screen: Screen,
     tally: Tally,
 }
 
-impl Watch<'_> {
+impl Watch {
     fn see(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
@@ -74,13 +79,12 @@ impl Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use std::time::Instant;
 
     /// Runs a shell script in QEMU's place.
     fn played(script: &str) -> Result<Duration> {
         let job = Job::new("/bin/sh").args(["-c", script]).timeout(Duration::from_millis(1500));
-        run(&job, &Logs::of(Path::new("/dev/null")), Show::Nothing)
+        run(&job, Path::new("/dev/null"), Show::Nothing)
     }
 
     fn reason(script: &str) -> String {

@@ -1,8 +1,9 @@
 //! Cargo for machines without an operating system.
 //!
 //! ```text
-//! the target is installed ── else rustup adds it ── else Debian's Rust builds
-//! the core library from its sources ── else one line says what is missing
+//! what is here:  the target, else Debian's Rust and its sources
+//! what can come: the target by rustup, else Debian's Rust and its sources
+//! neither:       one line says what is missing
 //! ```
 //! Distributions ship no bare targets, but the sources of the core library:
 //! enough for a kernel, which asks for nothing above it.
@@ -48,6 +49,11 @@ pub(crate) fn bare_cargo(triple: &'static str) -> Result<BareCargo> {
     if has_target(&cargo, triple) {
         return ours();
     }
+    if missing(exists).is_empty() && debian_rust().is_ok() {
+        // Before rustup is asked, or a machine where it can get nothing would
+        // ask the network each time.
+        return Ok(BareCargo { triple, rust: Rust::Debian });
+    }
     let why = match add_target(triple) {
         Ok(()) if has_target(&cargo, triple) => return ours(),
         Ok(()) => "rustup added it to another toolchain than this one".to_owned(),
@@ -84,7 +90,7 @@ fn add_target(triple: &str) -> Result<()> {
 
 /// Sees to it that Debian's Rust is here, with its sources, and new enough.
 fn debian_rust() -> Result<()> {
-    let missing = missing(|file| Path::new(file).exists());
+    let missing = missing(exists);
     if !missing.is_empty() {
         if !debian::may_install() {
             bail!("Debian's {} would do, too", missing.join(", "));
@@ -97,6 +103,10 @@ fn debian_rust() -> Result<()> {
         bail!("Debian's Rust is older than {oldest}: {}", said.trim());
     }
     Ok(())
+}
+
+fn exists(file: &str) -> bool {
+    Path::new(file).exists()
 }
 
 /// The packages of Debian's Rust whose files are not there.
