@@ -1,7 +1,7 @@
 //! What the device tree says: RAM, what of it is taken, CPUs, arguments.
 //!
 //! Devicetree Specification v0.4: 2.3.6 `reg`, 3.4 `/memory`, 3.5
-//! `/reserved-memory`, 3.6 `/chosen`, 3.8 `/cpus`, 5.3 memory reservation
+//! `/reserved-memory`, 3.6 `/chosen`, 3.7 `/cpus`, 5.3 memory reservation
 //! block. The tree may lie anywhere in RAM, so it counts as taken, too.
 
 use dtoolkit::fdt::{Fdt, FdtNode};

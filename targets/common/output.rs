@@ -26,7 +26,7 @@ pub fn write(bytes: &[u8]) {
     leave();
 }
 
-/// Writes formatted text as one call of [`write`].
+/// Writes formatted text as one call of [`write()`].
 pub fn print(text: fmt::Arguments<'_>) {
     let _masked = cpu::mask();
     while !enter() {

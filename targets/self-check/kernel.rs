@@ -11,8 +11,10 @@ macro_rules! print {
     ($($text:tt)*) => { uart::print(format_args!($($text)*)) };
 }
 
-const TIMER_HZ: u32 = 1000;
+/// Interrupts that each core waits for.
 const TICKS: u32 = 50;
+
+static TIMER_HZ: AtomicU32 = AtomicU32::new(1000);
 
 // Relaxed throughout, where nothing is said: mere counts.
 static TIMER_COUNTS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(0) }; MAX_CPUS];
@@ -25,8 +27,13 @@ machine::entry!(main);
 
 fn main(boot: &'static BootInfo) -> ! {
     describe(boot);
-    if boot.argument("case") == Some("fault") {
-        fault();
+    match boot.argument("case") {
+        Some("fault") => fault(),
+        Some("fault-at-top") => fault_at_top(boot),
+        _ => {}
+    }
+    if let Some(hz) = boot.argument("hz") {
+        TIMER_HZ.store(hz.parse().expect("a frequency"), Ordering::Relaxed);
     }
     count_instructions();
     trap::set_timer_handler(on_timer);
@@ -68,6 +75,13 @@ fn fault() -> ! {
     panic!("there is a {byte} where nothing is");
 }
 
+/// The same while data accesses are translated, on machines where that differs.
+fn fault_at_top(boot: &BootInfo) {
+    let page = paging::page_size().bytes();
+    // SAFETY: free RAM, which nobody else has.
+    unsafe { paging::with_top_mapped::<()>(free(boot, page, page), page, |_| fault()) };
+}
+
 /// The count is the same in every run with `-icount shift=0`.
 fn count_instructions() {
     let before = cpu::instructions();
@@ -104,18 +118,18 @@ fn share_the_work() {
     }
     cpu::enable();
     for cpu in 0..cpu::count() {
-        // This one counts only what comes; the receiver of the last one waits.
         ipi::send(cpu);
     }
+    let hz = TIMER_HZ.load(Ordering::Relaxed);
     let before = cpu::ticks();
-    timer::start_periodic(TIMER_HZ);
+    timer::start_periodic(hz);
     let mine = &TIMER_COUNTS[cpu::id()];
     while mine.load(Ordering::Relaxed) < TICKS {
         keep_floats();
     }
     timer::stop();
     let elapsed = cpu::ticks() - before;
-    let least = cpu::tick_hz() / u64::from(TIMER_HZ) * u64::from(TICKS);
+    let least = cpu::tick_hz() / u64::from(hz) * u64::from(TICKS);
     assert!(elapsed >= least, "{TICKS} periods in {elapsed} ticks");
     while IPI_COUNTS[cpu::id()].load(Ordering::Relaxed) == 0 {
         cpu::relax();

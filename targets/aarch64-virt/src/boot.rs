@@ -3,8 +3,8 @@
 //! QEMU (`docs/system/arm/virt.rst`, `hw/arm/boot.c`) starts core 0 at the
 //! ELF's entry, at EL1, with the MMU off and interrupts masked, and puts the
 //! device tree at the start of RAM if there is room below the image. The other
-//! cores are off until [`smp::start`](crate::smp::start) asks the firmware
-//! (PSCI) for them.
+//! cores are off until [`smp::start`] asks the firmware (PSCI) for
+//! them.
 //!
 //! ```text
 //! _start ───────── registers, stack ─ clear .bss ─ first ─ kernel's main

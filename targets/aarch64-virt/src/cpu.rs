@@ -1,8 +1,7 @@
 //! The core: its number, its interrupt mask, its clock and its counters.
 //!
-//! Arm Architecture Reference Manual for A-profile: D13.2 `DAIF`, `MPIDR_EL1`,
-//! `TPIDR_EL1`; D11 "The Generic Timer"; D10 "The Performance Monitors
-//! Extension".
+//! Arm ARM, "AArch64 System Register Descriptions": `DAIF`, `MPIDR_EL1`,
+//! `TPIDR_EL1`; "The Generic Timer"; "The Performance Monitors Extension".
 //!
 //! Counters under QEMU 7.2: `PMCCNTR_EL0` counts virtual nanoseconds. With
 //! `-icount shift=0`, each executed instruction (of any core: they take turns)

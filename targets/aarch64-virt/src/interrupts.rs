@@ -4,7 +4,7 @@
 //! ARM Generic Interrupt Controller Architecture Specification, version 2.0:
 //! 4.3 distributor, 4.4 CPU interface. Interrupts 0 to 15 are software's
 //! (SGI), 16 to 31 a core's own (PPI); their registers exist once a core. The
-//! timer: Arm ARM D11.2, `CNTV_CTL_EL0` and `CNTV_CVAL_EL0`.
+//! timer: Arm ARM, "The Generic Timer", `CNTV_CTL_EL0` and `CNTV_CVAL_EL0`.
 
 use core::arch::asm;
 

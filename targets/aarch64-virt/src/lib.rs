@@ -1,5 +1,7 @@
 //! QEMU's `virt` machine for aarch64, at EL1, without firmware.
 //!
+//! "Arm ARM" is the Arm Architecture Reference Manual for A-profile, DDI 0487.
+//!
 //! Every machine of `targets/` is a library of this name and interface;
 //! `targets/README.md` says what is where.
 #![no_std]

@@ -1,8 +1,8 @@
 //! Pages: one to one below, a range at the top of the address space above.
 //!
-//! Arm ARM D8 "The AArch64 Virtual Memory System Architecture": D8.2 tables,
-//! D8.3 descriptors; `TCR_EL1`, `MAIR_EL1`, `SCTLR_EL1` in D17.2. With
-//! addresses of 36 bits, tables begin at level 1 or 2:
+//! Arm ARM, "The AArch64 Virtual Memory System Architecture": translation
+//! tables, descriptors, `TCR_EL1`, `MAIR_EL1`, `SCTLR_EL1`. With addresses of
+//! 36 bits, tables begin at level 1 or 2:
 //!
 //! ```text
 //! pages    level 1        level 2                   level 3

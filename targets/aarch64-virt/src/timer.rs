@@ -1,8 +1,8 @@
 //! A periodic interrupt on each core that asks for one: the handler is
 //! [`trap::set_timer_handler`](crate::trap::set_timer_handler)'s.
 //!
-//! Arm ARM D11.2.4: a timer's interrupt is pending while the clock shows at
-//! least `CNTV_CVAL_EL0`, so the next deadline ends it.
+//! Arm ARM, "The Generic Timer": its interrupt is pending while the clock shows
+//! at least `CNTV_CVAL_EL0`, so the next deadline ends it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
 //! Interrupts and exceptions.
 //!
-//! Arm ARM D1.3.1 "Exception entry", table of vectors: 16 entries of 128
-//! bytes, by where the exception came from and its kind; D17.2.37 `ESR_EL1`.
+//! Arm ARM, "Exception vectors": 16 entries of 128 bytes, by where the
+//! exception came from and its kind; `ESR_EL1` says why.
 //! Every trap saves all registers on the stack it came upon: the handler is
 //! Rust code, which may use any, floating-point ones included. (A callee keeps
 //! only half of `v8` to `v15`.) Traps do not nest: interrupts stay masked, and
@@ -137,7 +137,7 @@ fn report(frame: &Frame, vector: usize) -> ! {
     exit::exit(exit::EXCEPTION)
 }
 
-/// Arm ARM D17.2.37, `ESR_EL1.EC`.
+/// Arm ARM, `ESR_EL1.EC`.
 fn name(class: usize) -> &'static str {
     match class {
         0x07 => "floating point is off",

@@ -1,8 +1,8 @@
 //! The interrupt controller: the CLINT, for timers and between harts. No
 //! device interrupts (PLIC) are used.
 //!
-//! Privileged ISA 3.1.9 `mie`, 3.2.1 `mtimecmp`; SiFive E31 core complex
-//! manual, "Core-local interruptor": a word `msip` a hart, of which bit 0 is
+//! Privileged ISA 3.1.9 `mie`, 3.2.1 `mtimecmp`; SiFive FU540-C000 Manual,
+//! "Core-Local Interruptor (CLINT)": a word `msip` a hart, of which bit 0 is
 //! the hart's software interrupt; a `mtimecmp` of 8 bytes a hart.
 
 use core::arch::asm;

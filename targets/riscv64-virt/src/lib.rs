@@ -1,5 +1,8 @@
 //! QEMU's `virt` machine for riscv64, in machine mode, without firmware.
 //!
+//! "Privileged ISA" is volume II of the RISC-V Instruction Set Manual, version
+//! 20211203.
+//!
 //! Every machine of `targets/` is a library of this name and interface;
 //! `targets/README.md` says what is where.
 #![no_std]

@@ -1,6 +1,6 @@
 //! The other cores.
 //!
-//! Each waits in [`park`] for a function in its mailbox and a software
+//! Each waits in `park` for a function in its mailbox and a software
 //! interrupt that wakes it. The mailboxes are in `.data`: parked harts read
 //! them while hart 0 clears `.bss`.
 
