@@ -17,7 +17,7 @@ const RAM_RANGES: usize = 8;
 const RESERVED_RANGES: usize = 16;
 
 /// Physical addresses from `start` up to, not including, `start + bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryRange {
     /// The first address.
     pub start: usize,
@@ -120,7 +120,7 @@ impl BootInfo {
 }
 
 fn ram(tree: Fdt<'static>) -> Result<Ranges<RAM_RANGES>, &'static str> {
-    let mut ranges = Ranges::default();
+    let mut ranges = Ranges::EMPTY;
     for node in tree.root().children().filter(|child| is(child, "memory")) {
         ranges.push_reg(node)?;
     }
@@ -134,7 +134,7 @@ fn reserved(
     tree: Fdt<'static>,
     image: MemoryRange,
 ) -> Result<Ranges<RESERVED_RANGES>, &'static str> {
-    let mut ranges = Ranges::default();
+    let mut ranges = Ranges::EMPTY;
     ranges.push(image)?;
     let blob = tree.data();
     ranges.push(MemoryRange { start: blob.as_ptr().addr(), bytes: blob.len() })?;
@@ -163,19 +163,15 @@ fn range(start: u64, bytes: u64) -> MemoryRange {
 }
 
 /// A list of at most `N` ranges: there is no heap yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ranges<const N: usize>
-where
-    [MemoryRange; N]: Default,
-{
+#[derive(Clone, Copy, Debug)]
+struct Ranges<const N: usize> {
     ranges: [MemoryRange; N],
     count: usize,
 }
 
-impl<const N: usize> Ranges<N>
-where
-    [MemoryRange; N]: Default,
-{
+impl<const N: usize> Ranges<N> {
+    const EMPTY: Self = Self { ranges: [MemoryRange { start: 0, bytes: 0 }; N], count: 0 };
+
     fn as_slice(&self) -> &[MemoryRange] {
         &self.ranges[..self.count]
     }

@@ -3,20 +3,17 @@
 //! QEMU (`docs/system/arm/virt.rst`, `hw/arm/boot.c`) starts core 0 at the
 //! ELF's entry, at EL1, with the MMU off and interrupts masked, and puts the
 //! device tree at the start of RAM if there is room below the image. The other
-//! cores are off until [`smp::start`] asks the firmware (PSCI) for
-//! them.
+//! cores are off until [`smp::start`] asks the firmware (PSCI) for them.
 //!
 //! ```text
-//! _start ───────── registers, stack ─ clear .bss ─ first ─ kernel's main
+//! _start ───────── registers, stack ─ clear .bss ─ start::first ─ kernel's main
 //! start_secondary  registers, stack ─ smp::begin ─ smp::start's function
 //! ```
 
 use core::arch::naked_asm;
-use core::mem::MaybeUninit;
 
 use crate::cpu::{MAX_CPUS, STACK_BYTES};
-use crate::memory::{BootInfo, MemoryRange};
-use crate::{cpu, exit, interrupts, output, paging, smp, trap};
+use crate::{smp, start, trap};
 
 /// Where RAM starts, and the device tree lies.
 pub const RAM_START: usize = 0x4000_0000;
@@ -24,31 +21,6 @@ pub const RAM_START: usize = 0x4000_0000;
 /// `CPACR_EL1.FPEN`: floating-point instructions work. Rust code uses them to
 /// copy, so nothing runs before this.
 const CPACR_FPEN: usize = 0b11 << 20;
-
-unsafe extern "Rust" {
-    /// The kernel's, by [`entry!`](crate::entry).
-    fn kernel_main(boot: &'static BootInfo) -> !;
-}
-
-unsafe extern "C" {
-    static __image_start: u8;
-    static __image_end: u8;
-}
-
-/// Makes a function of type `fn(&'static BootInfo) -> !` the kernel's main
-/// function. It runs on core 0, interrupts masked.
-#[macro_export]
-macro_rules! entry {
-    ($main:path) => {
-        const _: () = {
-            #[unsafe(no_mangle)]
-            fn kernel_main(boot: &'static $crate::memory::BootInfo) -> ! {
-                let main: fn(&'static $crate::memory::BootInfo) -> ! = $main;
-                main(boot)
-            }
-        };
-    };
-}
 
 /// The first instruction of core 0.
 #[unsafe(naked)]
@@ -65,9 +37,11 @@ unsafe extern "C" fn _start() -> ! {
         "b.hs 2f",
         "str xzr, [x1], #8",
         "b 1b",
-        "2: b {first}",
+        "2: mov x0, {ram}",
+        "b {first}",
         registers = sym registers,
-        first = sym first,
+        ram = const RAM_START,
+        first = sym start::first,
     )
 }
 
@@ -111,34 +85,4 @@ unsafe extern "C" fn registers() {
         cpus = const MAX_CPUS,
         stack = const STACK_BYTES,
     )
-}
-
-/// Core 0 from here on.
-extern "C" fn first() -> ! {
-    static mut BOOT: MaybeUninit<BootInfo> = MaybeUninit::uninit();
-    let start = (&raw const __image_start).addr();
-    let image = MemoryRange { start, bytes: (&raw const __image_end).addr() - start };
-    // SAFETY: RAM; what is there, image apart, is reserved from now on.
-    let info = match unsafe { BootInfo::read(RAM_START as *const u8, image) } {
-        Ok(info) => info,
-        Err(why) => fail(exit::BAD_BOOT, why),
-    };
-    cpu::configure(&info);
-    cpu::start_counter();
-    if let Err(why) = paging::enable(&info) {
-        fail(exit::UNSUPPORTED, why);
-    }
-    interrupts::start_machine();
-    interrupts::start_core();
-    // SAFETY: nobody else knows `BOOT`, and this runs once. The kernel's main
-    // function has this signature by `entry!`.
-    unsafe {
-        let boot = &raw mut BOOT;
-        kernel_main((*boot).write(info))
-    }
-}
-
-fn fail(code: u8, why: &str) -> ! {
-    output::print_urgently(format_args!("boot: {why}\n"));
-    exit::exit(code)
 }

@@ -29,13 +29,14 @@ const PMCNTENSET_CYCLES: usize = 1 << 31;
 // Relaxed: written before other cores start, and constant from then on.
 static COUNT: AtomicUsize = AtomicUsize::new(1);
 
-/// Keeps what the device tree says.
-pub(crate) fn configure(boot: &BootInfo) {
+/// Keeps what the device tree says, on core 0.
+pub(crate) fn start_machine(boot: &BootInfo) {
     COUNT.store(boot.cpus(), Ordering::Relaxed);
+    start_core();
 }
 
 /// Starts this core's [`instructions`].
-pub(crate) fn start_counter() {
+pub(crate) fn start_core() {
     // SAFETY: the counter of this core, which nobody else uses.
     unsafe {
         asm!(

@@ -27,14 +27,10 @@ pub(crate) const SOFTWARE: u32 = 0;
 /// The PPI of the virtual timer.
 pub(crate) const TIMER: u32 = 27;
 
-/// Once.
-pub(crate) fn start_machine() {
-    write(GICD_CTLR, ENABLE);
-}
-
 /// On every core.
 pub(crate) fn start_core() {
     set_deadline(None);
+    write(GICD_CTLR, ENABLE); // The same for all: once would do.
     write(GICD_ISENABLER0, 1 << SOFTWARE | 1 << TIMER);
     write(GICC_PMR, 0xff);
     write(GICC_CTLR, ENABLE);

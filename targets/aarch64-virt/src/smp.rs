@@ -58,7 +58,7 @@ pub fn start(cpu: usize, work: fn() -> !) -> Result<(), StartError> {
 /// Where cores other than 0 begin; `work` is what [`start`] was given.
 pub(crate) extern "C" fn begin(work: *const ()) -> ! {
     paging::follow();
-    cpu::start_counter();
+    cpu::start_core();
     interrupts::start_core();
     // SAFETY: by `start`, a `fn() -> !`.
     unsafe { transmute::<*const (), fn() -> !>(work)() }

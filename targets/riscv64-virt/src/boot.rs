@@ -6,16 +6,14 @@
 //! 0 always exists, so it is the one that boots; the others park in [`smp`].
 //!
 //! ```text
-//! _start ─ registers, stack ┬ hart 0: clear .bss ─ first ─ kernel's main
+//! _start ─ registers, stack ┬ hart 0: clear .bss ─ start::first ─ kernel's main
 //!                           └ others: smp::park ─ smp::start's function
 //! ```
 
 use core::arch::naked_asm;
-use core::mem::MaybeUninit;
 
 use crate::cpu::{MAX_CPUS, STACK_BYTES};
-use crate::memory::{BootInfo, MemoryRange};
-use crate::{cpu, exit, interrupts, output, paging, smp, trap};
+use crate::{smp, start, trap};
 
 /// Where RAM starts, and the kernel lies.
 pub const RAM_START: usize = 0x8000_0000;
@@ -23,33 +21,8 @@ pub const RAM_START: usize = 0x8000_0000;
 /// `mstatus.FS` = Initial: floating-point instructions work.
 const MSTATUS_FS_INITIAL: usize = 1 << 13;
 /// `pmpcfg0`: one region by power of two (NAPOT); read, write, execute.
-/// Without it supervisor mode, as which [`paging`] accesses data, has no memory.
+/// Without it supervisor mode, as which `paging` accesses data, has no memory.
 const PMP_ALL: usize = 0b11 << 3 | 0b111;
-
-unsafe extern "Rust" {
-    /// The kernel's, by [`entry!`](crate::entry).
-    fn kernel_main(boot: &'static BootInfo) -> !;
-}
-
-unsafe extern "C" {
-    static __image_start: u8;
-    static __image_end: u8;
-}
-
-/// Makes a function of type `fn(&'static BootInfo) -> !` the kernel's main
-/// function. It runs on core 0, interrupts masked.
-#[macro_export]
-macro_rules! entry {
-    ($main:path) => {
-        const _: () = {
-            #[unsafe(no_mangle)]
-            fn kernel_main(boot: &'static $crate::memory::BootInfo) -> ! {
-                let main: fn(&'static $crate::memory::BootInfo) -> ! = $main;
-                main(boot)
-            }
-        };
-    };
-}
 
 /// The first instruction of every hart.
 #[unsafe(naked)]
@@ -100,35 +73,7 @@ unsafe extern "C" fn _start() -> ! {
         pmp = const PMP_ALL,
         cpus = const MAX_CPUS,
         stack = const STACK_BYTES,
-        first = sym first,
+        first = sym start::first,
         park = sym smp::park,
     )
-}
-
-/// Core 0 from here on.
-extern "C" fn first(tree: *const u8) -> ! {
-    static mut BOOT: MaybeUninit<BootInfo> = MaybeUninit::uninit();
-    let start = (&raw const __image_start).addr();
-    let image = MemoryRange { start, bytes: (&raw const __image_end).addr() - start };
-    // SAFETY: what the reset code passed; the tree is reserved from now on.
-    let info = match unsafe { BootInfo::read(tree, image) } {
-        Ok(info) => info,
-        Err(why) => fail(exit::BAD_BOOT, why),
-    };
-    cpu::configure(&info);
-    interrupts::start_core();
-    if let Err(why) = paging::enable(&info) {
-        fail(exit::UNSUPPORTED, why);
-    }
-    // SAFETY: nobody else knows `BOOT`, and this runs once. The kernel's main
-    // function has this signature by `entry!`.
-    unsafe {
-        let boot = &raw mut BOOT;
-        kernel_main((*boot).write(info))
-    }
-}
-
-fn fail(code: u8, why: &str) -> ! {
-    output::print_urgently(format_args!("boot: {why}\n"));
-    exit::exit(code)
 }

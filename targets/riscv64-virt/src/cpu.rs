@@ -30,8 +30,8 @@ const MIE: usize = 1 << 3;
 static COUNT: AtomicUsize = AtomicUsize::new(1);
 static TICK_HZ: AtomicU64 = AtomicU64::new(10_000_000);
 
-/// Keeps what the device tree says.
-pub(crate) fn configure(boot: &BootInfo) {
+/// Keeps what the device tree says, on core 0.
+pub(crate) fn start_machine(boot: &BootInfo) {
     COUNT.store(boot.cpus(), Ordering::Relaxed);
     if let Some(hz) = boot.timebase_hz() {
         TICK_HZ.store(hz.into(), Ordering::Relaxed);

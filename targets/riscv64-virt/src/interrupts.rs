@@ -14,7 +14,7 @@ const MSIP: usize = CLINT;
 const MTIMECMP: usize = CLINT + 0x4000;
 
 /// `mie.MSIE`: software interrupts.
-const MSIE: usize = 1 << 3;
+pub(crate) const MSIE: usize = 1 << 3;
 /// `mie.MTIE`: timer interrupts.
 const MTIE: usize = 1 << 7;
 

@@ -8,24 +8,28 @@
 #![no_std]
 #![cfg(target_os = "none")]
 
-pub mod boot;
+mod boot;
 pub mod cpu;
 pub mod exit;
 mod interrupts;
-pub mod ipi;
 pub mod paging;
 pub mod smp;
-pub mod timer;
 pub mod trap;
 pub mod uart;
 
 #[path = "../../common/handlers.rs"]
 mod handlers;
+#[path = "../../common/ipi.rs"]
+pub mod ipi;
 #[path = "../../common/memory.rs"]
 pub mod memory;
 #[path = "../../common/output.rs"]
 mod output;
 #[path = "../../common/page_size.rs"]
 mod page_size;
+#[path = "../../common/start.rs"]
+mod start;
+#[path = "../../common/timer.rs"]
+pub mod timer;
 
 pub use exit::exit;

@@ -51,7 +51,7 @@ pub fn start(cpu: usize, work: fn() -> !) -> Result<(), StartError> {
 /// Where harts other than 0 begin. Interrupts are masked, and stay so.
 pub(crate) extern "C" fn park() -> ! {
     // SAFETY: lets software interrupts end `wfi`; none is taken.
-    unsafe { asm!("csrw mie, {}", in(reg) 1 << 3, options(nostack)) };
+    unsafe { asm!("csrw mie, {}", in(reg) interrupts::MSIE, options(nostack)) };
     let work = loop {
         // Acquire: pairs with the Release in `start`.
         let work = MAILBOXES[cpu::id()].load(Ordering::Acquire);

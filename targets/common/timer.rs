@@ -1,8 +1,8 @@
 //! A periodic interrupt on each core that asks for one: the handler is
 //! [`trap::set_timer_handler`](crate::trap::set_timer_handler)'s.
 //!
-//! Privileged ISA 3.2.1: a timer interrupt is pending while `mtime` is at
-//! least `mtimecmp`, so the next deadline ends it.
+//! The interrupt of a core's timer is pending while the clock shows at least
+//! its deadline, on every machine so far: the next deadline ends it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
