@@ -69,7 +69,7 @@ fn describe(boot: &BootInfo) {
 
 /// Reads from an address without memory, by every translation.
 fn fault() -> ! {
-    let nowhere = core::ptr::without_provenance::<u8>(0x7000_0000_0000);
+    let nowhere = core::ptr::with_exposed_provenance::<u8>(0x7000_0000_0000);
     // SAFETY: none; the exception is what this is about.
     let byte = unsafe { nowhere.read_volatile() };
     panic!("there is a {byte} where nothing is");

@@ -155,7 +155,7 @@ pub unsafe fn with_top_mapped<R>(
     // handlers; no reference lives while `work` runs.
     unsafe { (*tables()).map_top(range, MEMORY | NEVER_EXECUTED | PAGE) };
     flush();
-    let result = work(core::ptr::without_provenance_mut(start));
+    let result = work(core::ptr::with_exposed_provenance_mut(start));
     // SAFETY: as above.
     unsafe { (*tables()).map_top(range, 0) };
     flush();

@@ -94,7 +94,7 @@ pub unsafe fn with_top_mapped<R>(
     // SAFETY: the tables are complete. Low addresses mean what they did, so
     // that Rust code notices nothing, but for the range at the top.
     unsafe { translate_data(root) };
-    let result = work(core::ptr::without_provenance_mut(bytes.wrapping_neg()));
+    let result = work(core::ptr::with_exposed_provenance_mut(bytes.wrapping_neg()));
     // SAFETY: back to what was.
     unsafe { asm!("csrc mstatus, {}", in(reg) MPRV, options(nostack)) };
     TAKEN.store(false, Ordering::Release);
