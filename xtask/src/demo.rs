@@ -1,10 +1,13 @@
-//! `cargo xtask demo`: everyday programs on glibc and on granule.
+//! `cargo xtask demo`: everyday programs on glibc and on granule, then kernels
+//! on granule.
 //!
 //! ```text
 //! build ─ prove the preload ─ rounds × programs × {glibc, granule} ─ table
 //! ```
 //! Rounds interleave the two, and take turns in who goes first, so that a
 //! machine that slows down slows both. Every output is compared, every round.
+
+mod kernels;
 
 use crate::allocator::{Allocator, Preload};
 use crate::figures::{self, mebibytes, median, ratio, seconds};
@@ -22,7 +25,7 @@ pub(crate) struct Options {
     /// How often each program runs on each allocator
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Only programs whose name contains one of these
+    /// Only programs, and machines for a kernel, whose name contains one of these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -40,9 +43,22 @@ struct Shown {
 
 /// Runs `cargo xtask demo`.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let chosen = choose(&options.names)?;
-    let needs: Vec<_> = chosen.iter().flat_map(|program| program.needs).collect();
+    let boots = kernels::choose(&options.names);
+    let chosen = choose(&options.names);
+    if chosen.is_empty() && boots.is_empty() {
+        let all: Vec<_> = DEMO.iter().map(|program| program.name).collect();
+        bail!("nothing of that name; there are: {}; riscv64; aarch64", all.join("; "));
+    }
+    let mut needs: Vec<_> = chosen.iter().flat_map(|program| program.needs).collect();
+    needs.extend(boots.iter().map(|boot| boot.machine.needs()));
     setup::ensure(&needs)?;
+    let programs = if chosen.is_empty() { Verdict::Good } else { compare(chosen, options.rounds)? };
+    let kernels = kernels::show(&boots)?;
+    Ok(Verdict::from_check([programs, kernels] == [Verdict::Good; 2]))
+}
+
+/// Runs the programs on both sides, and prints what they cost.
+fn compare(chosen: Vec<&'static Program>, rounds: u16) -> Outcome {
     let sides = [SIDES[0].ready()?, SIDES[1].ready()?];
     for program in &chosen {
         for under in &sides {
@@ -50,31 +66,26 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
     }
     let mut shown: Vec<Shown> = chosen.into_iter().map(Shown::new).collect();
-    let progress = Progress::new(usize::from(options.rounds) * shown.len());
-    for round in 0..usize::from(options.rounds) {
+    let progress = Progress::new(usize::from(rounds) * shown.len());
+    for round in 0..usize::from(rounds) {
         for one in &mut shown {
-            let (turn, of) = (round + 1, options.rounds);
+            let (turn, of) = (round + 1, rounds);
             progress.say(&format!("round {turn} of {of}: {}", one.program.name));
             one.round(round, &sides);
             progress.step();
         }
     }
     drop(progress);
-    print(&shown, options.rounds);
+    print(&shown, rounds);
     Ok(Verdict::from_check(shown.iter().all(|one| one.failures.is_empty())))
 }
 
 /// The programs named, or all.
-fn choose(names: &[String]) -> Result<Vec<&'static Program>> {
+fn choose(names: &[String]) -> Vec<&'static Program> {
     let wanted = |program: &&&'static Program| {
         names.is_empty() || names.iter().any(|name| program.name.contains(name.as_str()))
     };
-    let chosen: Vec<_> = DEMO.iter().filter(wanted).copied().collect();
-    if chosen.is_empty() {
-        let all: Vec<_> = DEMO.iter().map(|program| program.name).collect();
-        bail!("no program of that name; there are: {}", all.join("; "));
-    }
-    Ok(chosen)
+    DEMO.iter().filter(wanted).copied().collect()
 }
 
 impl Shown {

@@ -1,7 +1,8 @@
 //! `cargo xtask qemu`: the kernel under test, booted on a machine of QEMU's.
 //!
 //! ```text
-//! machine  what QEMU is asked for and the kernel told
+//! machine  which machines there are
+//! boot     what QEMU is asked for and the kernel told
 //! build    the kernel's ELF file
 //! run      one boot, from QEMU's start to its verdict
 //!   demux    the serial line: text, and frames of the log (rzcobs)
@@ -10,6 +11,7 @@
 //!   verdict  QEMU's status, and lines that agree
 //! ```
 
+mod boot;
 mod build;
 mod demux;
 mod log_table;
@@ -20,17 +22,17 @@ mod rzcobs;
 mod screen;
 mod verdict;
 
-pub(crate) use machine::Machine;
+pub(crate) use boot::Boot;
+pub(crate) use build::{NoRust, Profile, kernel};
+pub(crate) use machine::{Clock, Machine, Page};
+pub(crate) use screen::Show;
 
 use crate::figures::elapsed;
 use crate::process::Job;
 use crate::table::{Tone, paint};
 use crate::{Outcome, Verdict, setup, tools};
 use anyhow::Result;
-use build::{Profile, kernel};
 use clap::Args;
-use machine::{Boot, Clock, Page};
-use screen::Show;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::time::Duration;
@@ -93,14 +95,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 /// Boots `kernel`, and fails unless the verdict is good; the error's first
 /// line is the reason.
-fn boot(wanted: &Boot<'_>, kernel: &Path, show: Show, limit: Duration) -> Result<Duration> {
+pub(crate) fn boot(
+    wanted: &Boot<'_>,
+    kernel: &Path,
+    show: Show,
+    limit: Duration,
+) -> Result<Duration> {
     let emulator = tools::require(wanted.machine.emulator())?;
     let qemu = Job::new(emulator).args(wanted.arguments(kernel)).timeout(limit);
     run::run(&qemu, kernel, show)
 }
 
 /// Boots `kernel`, and closes with a line that tells the verdict.
-fn tell(wanted: &Boot<'_>, kernel: &Path, show: Show, limit: Duration) -> Verdict {
+pub(crate) fn tell(wanted: &Boot<'_>, kernel: &Path, show: Show, limit: Duration) -> Verdict {
     let ran = boot(wanted, kernel, show, limit);
     let tone = if ran.is_ok() { Tone::Good } else { Tone::Bad };
     let say = |word| paint(word, tone, stdout().is_terminal());

@@ -4,6 +4,7 @@
 //! The last line is `N passed, N failed`, in which a stage counts as one; one
 //! that the machine cannot run at all is told and counted apart.
 
+mod machines;
 mod real_programs;
 mod workspace_tests;
 
@@ -77,6 +78,7 @@ struct Done {
 pub(crate) fn run(options: &Options) -> Outcome {
     let mut stages = workspace_tests::stages();
     stages.extend(real_programs::stages());
+    stages.extend(machines::stages());
     if !options.names.is_empty() {
         let wanted = |stage: &Stage| options.names.iter().any(|name| stage.name.contains(name));
         stages.retain(wanted);
@@ -85,7 +87,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
     }
     // Before the first stage: a missing package is not a failed test.
-    setup::ensure(&real_programs::needs())?;
+    let mut needs = real_programs::needs();
+    needs.extend(machines::needs());
+    setup::ensure(&needs)?;
     let mut done = Vec::new();
     for stage in stages {
         let one = perform(stage);
