@@ -29,7 +29,7 @@ pub enum MapError {
     /// A stretch of 2^32 frames or more begins in this range.
     TooLarge(MemoryRange),
     /// The direct map does not reach all of the stretch that begins in this
-    /// range.
+    /// range: memory beyond the pointers of a 32-bit machine.
     NotMapped(MemoryRange),
     /// No stretch is left that holds its tables and a frame.
     NothingUsable,

@@ -53,9 +53,12 @@
 //! memory in one piece. What buddies do better: an *aligned* search never
 //! enters a piece in vain. Here it may, once for each piece that is larger
 //! than the alignment and has a long enough run at no aligned place; the worst
-//! that can be built is a scan of the summaries, or below 64 frames' alignment
-//! of the bitmap. Requests without alignment, which is what heaps and page
-//! tables make, look at no more than eight pieces a level.
+//! that can be built, a comb with a free frame at every odd number, costs a
+//! scan of the bitmap: 10 to 15 µs a GiB. Requests without alignment, which is
+//! what heaps and page tables make, look at no more than eight pieces a level;
+//! 16 GiB have six levels. A change sums up the nodes above it, as far as they
+//! change. To take and free one frame costs some 400 ns together (2.5 GHz
+//! x86_64), and 1 MiB about as much.
 //!
 //! # Invariants
 //!

@@ -137,34 +137,47 @@ impl Tree {
     /// Looks in a node. Without alignment the first piece that is entered has
     /// what fits; with it, one may be entered in vain.
     fn find_in(&self, level: usize, index: usize, fit: &Fit) -> Option<u64> {
+        if level == 1 {
+            return self.find_in_words(index, fit);
+        }
         let size = span(level - 1);
         // Free frames right before the piece.
         let mut before = 0;
-        for piece in index * FAN..(index + 1) * FAN {
+        for (node, piece) in pieces(self.level(level - 1), index).iter().zip(index * FAN..) {
             let start = piece as u64 * size;
-            let found = if level == 1 {
-                let word = self.words.get(piece).copied().unwrap_or(0);
-                let prefix = u64::from(word.trailing_ones());
-                let found = fit.place(start - before, start + prefix);
-                let found = found.or_else(|| find_in_word(word, start, fit));
-                let whole = word == u64::MAX;
-                before = u64::from(word.leading_ones()) + if whole { before } else { 0 };
-                found
-            } else {
-                let node = self.node(level - 1, piece);
-                let prefix = u64::from(node.prefix);
-                let mut found = fit.place(start - before, start + prefix);
-                let long = u64::from(node.longest) >= fit.len;
-                if found.is_none() && long && fit.place(start, start + size).is_some() {
-                    found = self.find_in(level - 1, piece, fit);
-                }
-                let whole = prefix == size;
-                before = u64::from(node.suffix) + if whole { before } else { 0 };
-                found
-            };
+            let prefix = u64::from(node.prefix);
+            if before + prefix >= fit.len
+                && let Some(found) = fit.place(start - before, start + prefix)
+            {
+                return Some(found);
+            }
+            if u64::from(node.longest) >= fit.len
+                && fit.place(start, start + size).is_some()
+                && let Some(found) = self.find_in(level - 1, piece, fit)
+            {
+                return Some(found);
+            }
+            before = u64::from(node.suffix) + if prefix == size { before } else { 0 };
+        }
+        None
+    }
+
+    /// The same in the words of a node of level 1.
+    fn find_in_words(&self, index: usize, fit: &Fit) -> Option<u64> {
+        let mut before = 0;
+        for (&word, piece) in pieces(self.words, index).iter().zip(index * FAN..) {
+            let start = piece as u64 * WORD;
+            let prefix = u64::from(word.trailing_ones());
+            if before + prefix >= fit.len
+                && let Some(found) = fit.place(start - before, start + prefix)
+            {
+                return Some(found);
+            }
+            let found = find_in_word(word, start, fit);
             if found.is_some() {
                 return found;
             }
+            before = u64::from(word.leading_ones()) + if word == u64::MAX { before } else { 0 };
         }
         None
     }
@@ -211,8 +224,8 @@ impl Tree {
             let mut changed = false;
             for index in (start / size) as usize..end.div_ceil(size) as usize {
                 let summary = self.summary(level, index);
-                let at = self.shape.starts[level - 1] + index;
-                if let Some(node) = self.nodes.get_mut(at)
+                let start = self.shape.starts.get(level - 1).copied().unwrap_or(0);
+                if let Some(node) = self.nodes.get_mut(start + index)
                     && *node != summary
                 {
                     *node = summary;
@@ -226,31 +239,41 @@ impl Tree {
     }
 
     /// What a node has to be.
+    #[inline]
     fn summary(&self, level: usize, index: usize) -> Summary {
-        let pieces = index * FAN..(index + 1) * FAN;
-        if level == 1 {
-            let words = self.words.get(pieces.start..pieces.end.min(self.shape.words));
-            let words = words.unwrap_or(&[]).iter();
-            // The common cases, in which nothing is to be added up.
-            if words.as_slice().iter().all(|&word| word == 0) {
-                return Summary::NONE;
-            }
-            let padding = FAN - words.len();
-            let pieces = words.map(|&word| Summary::of_word(word));
-            let padding = core::iter::repeat_n(Summary::NONE, padding);
-            return Summary::of_pieces(pieces.chain(padding), WORD as u32);
+        let size = span(level - 1) as u32;
+        let (mut all, pieces) = if level == 1 {
+            let words = pieces(self.words, index);
+            (
+                Summary::of_pieces(words.iter().map(|&word| Summary::of_word(word)), size),
+                words.len(),
+            )
+        } else {
+            let nodes = pieces(self.level(level - 1), index);
+            (Summary::of_pieces(nodes.iter().copied(), size), nodes.len())
+        };
+        if pieces < FAN {
+            // Beyond the bank nothing is free.
+            all.suffix = 0;
         }
-        Summary::of_pieces(pieces.map(|piece| self.node(level - 1, piece)), span(level - 1) as u32)
+        all
     }
 
-    /// A node of level 1 or above. Beyond the bank nothing is free.
+    /// The nodes of a level, 1 or above.
     #[inline]
-    fn node(&self, level: usize, index: usize) -> Summary {
-        let at = self.shape.starts[level - 1] + index;
-        let end = self.shape.starts.get(level).copied().filter(|_| level < self.shape.depth);
-        let inside = at < end.unwrap_or(self.shape.nodes);
-        self.nodes.get(at).copied().filter(|_| inside).unwrap_or(Summary::NONE)
+    fn level(&self, level: usize) -> &[Summary] {
+        let Shape { starts, nodes, depth, .. } = &self.shape;
+        let end = if level < *depth { starts.get(level) } else { Some(nodes) };
+        let range = starts.get(level - 1).zip(end);
+        range.and_then(|(&start, &end)| self.nodes.get(start..end)).unwrap_or(&[])
     }
+}
+
+/// The pieces of node `index`: fewer than [`FAN`] at the end of the bank.
+#[inline]
+fn pieces<T>(level: &[T], index: usize) -> &[T] {
+    let rest = level.get(index * FAN..).unwrap_or(&[]);
+    rest.get(..FAN).unwrap_or(rest)
 }
 
 /// Frames of a piece of a level.
@@ -268,23 +291,17 @@ fn touched(start: u64, end: u64) -> core::ops::Range<usize> {
 /// The first place inside a word whose frames begin at `base`.
 #[inline]
 fn find_in_word(word: u64, base: u64, fit: &Fit) -> Option<u64> {
-    if fit.len > WORD {
+    if word == 0 || fit.len > WORD {
         return None;
     }
-    let mut starts = starts_of_runs(word, fit.len);
-    while starts != 0 {
-        let start = base + u64::from(starts.trailing_zeros());
-        let aligned = fit.aligned(start)?;
-        if aligned == start {
-            return Some(start);
-        }
-        let skip = aligned - base;
-        if skip >= WORD {
-            return None;
-        }
-        starts &= u64::MAX << skip;
+    let skip = fit.aligned(base)? - base;
+    if skip >= WORD {
+        return None;
     }
-    None
+    // One bit each `align`; the first alone from 64 on.
+    let every = if fit.align < WORD { u64::MAX / (u64::MAX >> (WORD - fit.align)) } else { 1 };
+    let starts = starts_of_runs(word, fit.len) & every << skip;
+    (starts != 0).then(|| base + u64::from(starts.trailing_zeros()))
 }
 
 #[cfg(test)]

@@ -22,9 +22,10 @@ fn tree(frames: u32) -> Tree {
 /// F3, for every node.
 fn check(tree: &Tree) {
     for level in 1..=tree.shape.depth {
-        let nodes = u64::from(tree.frames()).div_ceil(span(level));
-        for index in 0..nodes as usize {
-            assert_eq!(tree.node(level, index), tree.summary(level, index), "F3 {level} {index}");
+        let nodes = tree.level(level);
+        assert_eq!(nodes.len() as u64, u64::from(tree.frames()).div_ceil(span(level)));
+        for (index, node) in nodes.iter().enumerate() {
+            assert_eq!(*node, tree.summary(level, index), "F3 {level} {index}");
         }
     }
 }
@@ -129,7 +130,7 @@ fn alignments_beyond_the_bank_and_beyond_numbers_end_in_nothing() {
 }
 
 #[test]
-fn tables_cost_five_bits_a_thousandth() {
+fn tables_take_forty_kibibytes_a_gibibyte() {
     for (frames, limit) in [(1 << 18, 40 << 10), (1 << 21, 320 << 10)] {
         let bytes = Shape::new(frames).bytes();
         assert!(bytes < limit, "{bytes} bytes for {frames} frames");
