@@ -54,7 +54,7 @@
 //! enters a piece in vain. Here it may, once for each piece that is larger
 //! than the alignment and has a long enough run at no aligned place; the worst
 //! that can be built, a comb with a free frame at every odd number, costs a
-//! scan of the bitmap: 10 to 15 µs a GiB. Requests without alignment, which is
+//! scan of the bitmap: 10 to 20 µs a GiB. Requests without alignment, which is
 //! what heaps and page tables make, look at no more than eight pieces a level;
 //! 16 GiB have six levels. A change sums up the nodes above it, as far as they
 //! change. To take and free one frame costs some 400 ns together (2.5 GHz

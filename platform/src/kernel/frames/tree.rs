@@ -238,25 +238,18 @@ impl Tree {
         }
     }
 
-    /// What a node has to be.
+    /// What a node has to be. The last of a level may have fewer pieces:
+    /// nothing follows it, so nobody asks how far its suffix is from its end.
     #[inline]
     fn summary(&self, level: usize, index: usize) -> Summary {
         let size = span(level - 1) as u32;
-        let (mut all, pieces) = if level == 1 {
-            let words = pieces(self.words, index);
-            (
-                Summary::of_pieces(words.iter().map(|&word| Summary::of_word(word)), size),
-                words.len(),
-            )
+        if level == 1 {
+            let words = pieces(self.words, index).iter();
+            Summary::of_pieces(words.map(|&word| Summary::of_word(word)), size)
         } else {
-            let nodes = pieces(self.level(level - 1), index);
-            (Summary::of_pieces(nodes.iter().copied(), size), nodes.len())
-        };
-        if pieces < FAN {
-            // Beyond the bank nothing is free.
-            all.suffix = 0;
+            let nodes = pieces(self.level(level - 1), index).iter();
+            Summary::of_pieces(nodes.copied(), size)
         }
-        all
     }
 
     /// The nodes of a level, 1 or above.
