@@ -7,7 +7,7 @@
 //! - [`frames`]: page frames out of a boot memory map;
 //! - [`cpu`]: what a kernel tells the heap about its CPUs;
 //! - [`interrupts`]: masking them while a lock is held;
-//! - `riscv`, `aarch64`: both for these, ready-made;
+//! - `riscv`, `aarch64`, `x86_64`: both for these, ready-made;
 //! - [`early`]: a heap for the time before the memory map is known;
 //! - [`door`]: a kernel's global allocator: the early heap first, granule
 //!   after.
@@ -22,3 +22,5 @@ pub mod interrupts;
 pub mod aarch64;
 #[cfg(any(target_arch = "riscv64", target_arch = "riscv32"))]
 pub mod riscv;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
