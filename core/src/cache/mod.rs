@@ -13,6 +13,7 @@
 //! - `parked`: the place for one large run;
 //! - [`slot`]: a CPU's cache: tops, stash, parked run;
 //! - [`frontend`]: the hook that finds it;
+//! - [`place`]: where a CPU finds its cache;
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
 //! - `lower`: what the layers below are to the cache;
 //! - `pool`: memory for sheaves and slots;
@@ -27,6 +28,7 @@
 
 pub mod frontend;
 pub mod guarded;
+pub mod place;
 pub mod sheaf;
 pub mod slot;
 pub mod tops;

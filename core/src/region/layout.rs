@@ -25,9 +25,14 @@ pub(super) struct Layout {
     pub pages: u32,
 }
 
-/// Places tables and pages in a reservation of `bytes` at address `start`.
+/// Places tables and pages in a reservation of `bytes` at address `start`. The
+/// last page of the address space is left out: no Rust object may end where
+/// the next address is 0, and loops over its bytes would not run.
 pub(super) fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<Layout> {
-    let last = start.checked_add(bytes - 1)?;
+    let last = match start.checked_add(bytes - 1)? {
+        usize::MAX => usize::MAX - machine_page,
+        last => last,
+    };
     let align = if bytes >= ALIGNED_FROM { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
     let header = align_up(HEADER_BYTES, DESCRIPTOR_BYTES)?;
     // One page more than can fit at first, then as many as do.
@@ -84,7 +89,7 @@ mod tests {
             assert!(place.descriptors >= place.tags + 4 * place.pages as usize);
             assert!(place.base >= place.descriptors + 64 * place.pages as usize);
             let last = place.base + (((place.pages as usize) << PAGE_SHIFT) - 1);
-            assert!(last <= start + (bytes - 1));
+            assert!(last <= start + (bytes - 1) && last < usize::MAX - PAGE_SIZE + 1);
             // Nothing much is left over.
             let lost = bytes - ((place.pages as usize) * (PAGE_SIZE + TABLE_BYTES));
             assert!(lost < 6 * PAGE_SIZE + if bytes >= ALIGNED_FROM { BASE_ALIGN * 2 } else { 0 });
@@ -97,9 +102,11 @@ mod tests {
         for (pages, align) in [(1, 1), (16, 16), (1000, 512), (100_000, 1), (4, 16384)] {
             for machine_page in [4096, 65536] {
                 let bytes = bytes_for(pages, align, machine_page).unwrap();
-                let place = layout(0x7_0000_0000 + machine_page, bytes, machine_page).unwrap();
-                let fit = Fit { len: pages, align, phase: place.base >> PAGE_SHIFT };
-                assert!(fit.first_aligned(0) + u64::from(pages) <= u64::from(place.pages));
+                for start in [0x7_0000_0000 + machine_page, bytes.wrapping_neg()] {
+                    let place = layout(start, bytes, machine_page).unwrap();
+                    let fit = Fit { len: pages, align, phase: place.base >> PAGE_SHIFT };
+                    assert!(fit.first_aligned(0) + u64::from(pages) <= u64::from(place.pages));
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! ARM64: core numbers and interrupt masks. (Arm Architecture Reference Manual
+//! ARM64: core numbers, words of a core, interrupt masks. (Arm Architecture Reference Manual
 //! for A-profile: `TPIDR_EL1`, `MPIDR_EL1`, `DAIF`.)
 
 use core::arch::asm;
@@ -27,6 +27,28 @@ pub fn core_in_mpidr() -> usize {
         asm!("mrs {}, mpidr_el1", out(reg) affinity, options(nomem, nostack, preserves_flags));
     };
     affinity & 0xff
+}
+
+/// The word that a kernel keeps in `TPIDRRO_EL0`, which user code can only
+/// read: the address of its [`CpuLocal`](super::cpu::CpuLocal), or 0 before
+/// there is one.
+#[inline(always)]
+#[must_use]
+pub fn word_in_tpidrro() -> usize {
+    let word;
+    // SAFETY: reads a register.
+    unsafe { asm!("mrs {}, tpidrro_el0", out(reg) word, options(nomem, nostack, preserves_flags)) };
+    word
+}
+
+/// Writes [`word_in_tpidrro`] of this core.
+///
+/// # Safety
+///
+/// Caller: nothing else uses the register.
+pub unsafe fn set_word_in_tpidrro(word: usize) {
+    // SAFETY: by the contract.
+    unsafe { asm!("msr tpidrro_el0, {}", in(reg) word, options(nostack, preserves_flags)) };
 }
 
 /// Interrupts of a kernel at EL1: `DAIF.I` and `DAIF.F`.

@@ -24,6 +24,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence, fence};
 
 use granule_core::cache::guarded::Cpu;
+use granule_core::cache::place::Place;
 
 /// How often a CPU is asked before it counts as one that does not answer: some
 /// ten milliseconds. It may be waiting, interrupts masked, for something that
@@ -35,10 +36,11 @@ const TURNS: u32 = 1 << 10;
 
 /// What the heap keeps of a CPU: one in a kernel's data of each CPU.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct CpuLocal {
-    number: usize,
     busy: AtomicBool,
+    pub(super) place: Place,
+    number: usize,
     gone: AtomicBool,
     asked: AtomicU32,
     answered: AtomicU32,
@@ -49,12 +51,33 @@ impl CpuLocal {
     #[must_use]
     pub const fn new(number: usize) -> Self {
         Self {
-            number,
             busy: AtomicBool::new(false),
+            place: Place::new(),
+            number,
             gone: AtomicBool::new(false),
             asked: AtomicU32::new(0),
             answered: AtomicU32::new(0),
         }
+    }
+
+    /// The local whose address a kernel keeps in a register of the CPU: the
+    /// fewest instructions. `None` for 0.
+    ///
+    /// # Safety
+    ///
+    /// Caller: `word` is 0, or a local's address that was exposed by
+    /// [`word`](Self::word).
+    #[must_use]
+    #[inline(always)]
+    pub unsafe fn from_word(word: usize) -> Option<&'static Self> {
+        // SAFETY: by the contract null or a static's.
+        unsafe { core::ptr::with_exposed_provenance::<Self>(word).as_ref() }
+    }
+
+    /// The word for such a register.
+    #[must_use]
+    pub fn word(&'static self) -> usize {
+        core::ptr::from_ref(self).expose_provenance()
     }
 
     /// The CPU's number.
@@ -155,6 +178,7 @@ impl<const N: usize> CpuLocals<N> {
 /// // SAFETY: a hart's number is its own; this kernel is not preempted.
 /// unsafe impl KernelCpu for Here {
 ///     type Pin = ();
+///     const CPUS: usize = 4;
 ///     fn pin() {}
 ///     fn local() -> Option<&'static CpuLocal> {
 ///         LOCALS.get(hart_id())
@@ -164,6 +188,8 @@ impl<const N: usize> CpuLocals<N> {
 ///     }
 /// }
 ///
+/// // For the kernel's heap `granule::kernel::front::InLocals<Here, E>`; for any
+/// // number of heaps beside it:
 /// type Front<E> = granule::cache::guarded::Guarded<PerCpu<Here>, E, 4>;
 /// ```
 ///
@@ -175,11 +201,16 @@ impl<const N: usize> CpuLocals<N> {
 ///   kernel has none, or interrupts are masked;
 /// - [`local`](Self::local) is the present CPU's, and no other CPU's at the
 ///   same time; [`local_of`](Self::local_of) finds the same by its number,
-///   which is the local's own;
+///   which is the local's own, and below [`CPUS`](Self::CPUS);
 /// - no function allocates or frees through the heap it serves.
 pub unsafe trait KernelCpu: 'static {
     /// Held for the few instructions of an entry.
     type Pin;
+
+    /// All numbers of locals are below this, and each number below has a local
+    /// or none above it has. The size of the front end, or less, saves each
+    /// hit a comparison.
+    const CPUS: usize = usize::MAX;
 
     /// Keeps the caller where it is.
     fn pin() -> Self::Pin;
@@ -221,15 +252,10 @@ impl<P> Drop for Entry<P> {
     }
 }
 
-// SAFETY: L1. An entry on top of another finds the flag set; between the test
-// and the store an interrupt may enter, and has left before the store; nobody
-// else is on the CPU, as the pin says. A CPU's own entries are ordered by its
-// program order, those of contexts that moved there by the kernel's switch.
-unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
-    type Guard = Entry<K::Pin>;
-
+impl<K: KernelCpu> PerCpu<K> {
+    /// The caller's local, and the guard.
     #[inline(always)]
-    fn try_enter() -> Option<(usize, Self::Guard)> {
+    pub(super) fn enter() -> Option<(&'static CpuLocal, Entry<K::Pin>)> {
         let pin = K::pin();
         let local = K::local()?;
         if local.busy.load(Ordering::Relaxed) {
@@ -237,7 +263,23 @@ unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
         }
         local.busy.store(true, Ordering::Relaxed);
         compiler_fence(Ordering::Acquire);
-        Some((local.number, Entry { local, _pin: pin }))
+        Some((local, Entry { local, _pin: pin }))
+    }
+}
+
+// SAFETY: L1. An entry on top of another finds the flag set; between the test
+// and the store an interrupt may enter, and has left before the store; nobody
+// else is on the CPU, as the pin says. A CPU's own entries are ordered by its
+// program order, those of contexts that moved there by the kernel's switch.
+unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
+    type Guard = Entry<K::Pin>;
+
+    const CPUS: usize = K::CPUS;
+
+    #[inline(always)]
+    fn try_enter() -> Option<(usize, Self::Guard)> {
+        let (local, entry) = Self::enter()?;
+        Some((local.number, entry))
     }
 
     fn quiesce(cpu: usize) -> bool {

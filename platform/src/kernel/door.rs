@@ -46,6 +46,8 @@ impl core::error::Error for OpenError {}
 /// bytes until [`open`](Self::open), granule from then on. Blocks of the early
 /// heap may be freed and reallocated at any time.
 #[derive(Debug)]
+// In this order: hits address the heap's first fields, the array lies far off.
+#[repr(C)]
 pub struct KernelHeap<C: Config, const EARLY: usize> {
     heap: Heap<C>,
     early: EarlyHeap<C::Env, EARLY>,
@@ -85,6 +87,13 @@ impl<C: Config, const EARLY: usize> KernelHeap<C, EARLY> {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether a block is the early heap's: whether it lies in this very
+    /// static, in the rest of which no block is.
+    #[inline(always)]
+    fn is_early(&self, block: *const u8) -> bool {
+        block.addr().wrapping_sub(core::ptr::from_ref(self).addr()) < size_of::<Self>()
     }
 
     /// Granule's heap, for everything beyond [`GlobalAlloc`].
@@ -153,7 +162,7 @@ unsafe impl<C: Config, const EARLY: usize> GlobalAlloc for KernelHeap<C, EARLY> 
         // SAFETY: the trait's caller passes a live block, never null.
         unsafe {
             let block = NonNull::new_unchecked(pointer);
-            if self.early.owns(pointer) {
+            if self.is_early(pointer) {
                 self.early.dealloc(block, layout);
             } else {
                 self.heap.dealloc(block, layout);
@@ -166,7 +175,7 @@ unsafe impl<C: Config, const EARLY: usize> GlobalAlloc for KernelHeap<C, EARLY> 
         // SAFETY: the trait's caller passes a live block, never null.
         unsafe {
             let block = NonNull::new_unchecked(pointer);
-            if self.early.owns(pointer) {
+            if self.is_early(pointer) {
                 self.realloc_early(block, layout, new_size)
             } else {
                 self.heap.realloc(block, layout, new_size)

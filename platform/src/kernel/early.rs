@@ -90,7 +90,7 @@ impl<E: Environment, const BYTES: usize> EarlyHeap<E, BYTES> {
     #[cold]
     #[inline(never)]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
-        if let Some(list) = self.list.lock().as_mut() {
+        if let Some(list) = self.list.lock().as_mut().filter(|_| self.owns(pointer.as_ptr())) {
             // SAFETY: by the contract.
             unsafe { list.deallocate(pointer, layout) };
         }

@@ -6,6 +6,7 @@
 //!
 //! - [`frames`]: page frames out of a boot memory map;
 //! - [`cpu`]: what a kernel tells the heap about its CPUs;
+//! - [`front`]: caches in the CPUs' own data;
 //! - [`interrupts`]: masking them while a lock is held;
 //! - `riscv`, `aarch64`, `x86_64`: both for these, ready-made;
 //! - [`early`]: a heap for the time before the memory map is known;
@@ -16,6 +17,7 @@ pub mod cpu;
 pub mod door;
 pub mod early;
 pub mod frames;
+pub mod front;
 pub mod interrupts;
 
 #[cfg(target_arch = "aarch64")]

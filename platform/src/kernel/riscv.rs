@@ -1,4 +1,4 @@
-//! RISC-V: hart numbers and interrupt masks. (The RISC-V Instruction Set
+//! RISC-V: hart numbers, words of a hart, interrupt masks. (The RISC-V Instruction Set
 //! Manual, volume II: `mstatus`, `sstatus`, `mhartid`, `mscratch`, `sscratch`.)
 
 use core::arch::asm;
@@ -35,6 +35,28 @@ pub fn hart_in_mhartid() -> usize {
     // SAFETY: reads a register of machine mode, which the caller is in.
     unsafe { asm!("csrr {}, mhartid", out(reg) number, options(nomem, nostack)) };
     number
+}
+
+/// The word that a kernel in machine mode keeps in `mscratch` where its traps
+/// do not need that: the address of its [`CpuLocal`](super::cpu::CpuLocal), or
+/// 0 before there is one.
+#[inline(always)]
+#[must_use]
+pub fn word_in_mscratch() -> usize {
+    let word;
+    // SAFETY: reads a register of machine mode, which the caller is in.
+    unsafe { asm!("csrr {}, mscratch", out(reg) word, options(nomem, nostack)) };
+    word
+}
+
+/// Writes [`word_in_mscratch`] of this hart.
+///
+/// # Safety
+///
+/// Caller: nothing else uses the register.
+pub unsafe fn set_word_in_mscratch(word: usize) {
+    // SAFETY: by the contract.
+    unsafe { asm!("csrw mscratch, {}", in(reg) word, options(nostack)) };
 }
 
 /// Interrupts of a kernel in machine mode: `mstatus.MIE`.
