@@ -2,7 +2,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
-mod hello;
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod kernel;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

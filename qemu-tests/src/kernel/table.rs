@@ -1,0 +1,95 @@
+//! The table of cases, and how one is run.
+
+use super::text::{Text, say};
+use super::{cases, clock};
+
+/// How a case ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// All that it promises holds.
+    Ok,
+    /// The machine, as it was started, does not have what it takes.
+    Skipped(&'static str),
+}
+
+/// How a case ended; the text says what was wrong.
+pub(crate) type Outcome = Result<Done, Text>;
+
+/// Fails the case unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($format:tt)+) => {
+        if !$condition {
+            return Err($crate::kernel::text::Text::of(format_args!($($format)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// When a case is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Unless another one is asked for.
+    Always,
+    /// Only when asked for: it takes long, or shows something.
+    Asked,
+    /// Only when the machine counts instructions exactly.
+    Counting,
+}
+
+/// A case.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) when: When,
+    pub(crate) run: fn() -> Outcome,
+}
+
+/// What the boot arguments ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// A case by its name, or all.
+    pub(crate) case: Option<&'a str>,
+    /// Whether instructions are counted.
+    pub(crate) counting: bool,
+}
+
+impl Case {
+    fn is_wanted(&self, wish: Wish<'_>) -> bool {
+        match wish.case {
+            Some(name) => name == self.name,
+            None if wish.counting => self.when == When::Counting,
+            None => self.when == When::Always,
+        }
+    }
+}
+
+/// Runs what is wished for; one line a case, and one at the end. Whether all
+/// passed.
+pub(crate) fn run(wish: Wish<'_>) -> bool {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for case in cases::TABLE.iter().filter(|case| case.is_wanted(wish)) {
+        defmt::info!("{=str} begins", case.name);
+        let start = clock::millis();
+        let outcome = (case.run)();
+        let ms = clock::millis() - start;
+        match outcome {
+            Ok(Done::Ok) => {
+                passed += 1;
+                say!("case {} ... ok ({ms} ms)", case.name);
+            }
+            Ok(Done::Skipped(why)) => {
+                skipped += 1;
+                say!("case {} ... skipped: {why}", case.name);
+            }
+            Err(why) => {
+                failed += 1;
+                say!("case {} ... FAILED: {why}", case.name);
+            }
+        }
+    }
+    if passed + failed + skipped == 0 {
+        say!("there is no such case: {}", wish.case.unwrap_or("(any)"));
+        failed = 1;
+    }
+    say!("{passed} passed, {failed} failed, {skipped} skipped");
+    failed == 0
+}
