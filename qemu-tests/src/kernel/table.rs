@@ -46,7 +46,7 @@ pub(crate) struct Case {
 /// What the boot arguments ask for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish<'a> {
-    /// A case by its name, or all.
+    /// Cases by their names, with commas between, or all.
     pub(crate) case: Option<&'a str>,
     /// Whether instructions are counted.
     pub(crate) counting: bool,
@@ -55,8 +55,8 @@ pub(crate) struct Wish<'a> {
 impl Case {
     fn is_wanted(&self, wish: Wish<'_>) -> bool {
         match wish.case {
-            Some(name) => name == self.name,
-            None if wish.counting => self.when == When::Counting,
+            Some(names) => names.split(',').any(|name| name == self.name),
+            None if wish.counting => self.when != When::Asked,
             None => self.when == When::Always,
         }
     }

@@ -2,15 +2,27 @@
 //! operating system.
 
 use crate::Verdict;
-use crate::qemu::{self, Boot, Machine, Profile, Show};
+use crate::qemu::{self, Boot, Clock, Machine, Profile, Show};
 use crate::table::heading;
 use anyhow::Result;
 
 /// The boots of the demo.
-const BOOTS: [Boot<'static>; 2] = [
-    Boot { case: Some("demo"), ..Boot::new(Machine::Riscv64, 4) },
-    Boot { case: Some("demo"), ..Boot::new(Machine::Aarch64, 4) },
+const BOOTS: [Boot<'static>; 4] = [
+    load(Machine::Riscv64),
+    instructions(Machine::Riscv64),
+    load(Machine::Aarch64),
+    instructions(Machine::Aarch64),
 ];
+
+/// Four cores under load, and beside other allocators.
+const fn load(machine: Machine) -> Boot<'static> {
+    Boot { case: Some("demo,throughput"), ..Boot::new(machine, 4) }
+}
+
+/// What a hit costs, exactly.
+const fn instructions(machine: Machine) -> Boot<'static> {
+    Boot { case: Some("instructions"), clock: Clock::Instructions, ..Boot::new(machine, 1) }
+}
 
 /// The boots whose machine is named, or all.
 pub(super) fn choose(names: &[String]) -> Vec<&'static Boot<'static>> {
@@ -38,8 +50,8 @@ mod tests {
 
     #[test]
     fn a_name_chooses_a_machine() {
-        assert_eq!(choose(&[]).len(), 2);
-        assert_eq!(choose(&["arch".to_owned()]).len(), 1);
+        assert_eq!(choose(&[]).len(), 4);
+        assert_eq!(choose(&["arch".to_owned()]).len(), 2);
         assert!(choose(&["redis".to_owned()]).is_empty());
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Boot<'a> {
     pub(crate) page: Page,
     /// Whose clock.
     pub(crate) clock: Clock,
-    /// Only the cases of this name.
+    /// Only the cases of this name, or of these, with commas between.
     pub(crate) case: Option<&'a str>,
     /// How long the cases that take a time shall run.
     pub(crate) seconds: Option<u32>,
@@ -118,6 +118,9 @@ impl<'a> Boot<'a> {
             words.push(format!("page={}", self.page.name()));
         }
         words.extend(self.seconds.map(|seconds| format!("seconds={seconds}")));
+        if self.clock == Clock::Instructions {
+            words.push("icount=1".to_owned());
+        }
         words.join(" ")
     }
 }
@@ -150,7 +153,7 @@ mod tests {
             ..Boot::new(Machine::Aarch64, 8)
         };
         let args = boot.arguments(Path::new("kernel"));
-        assert!(args.contains(&"case=demo page=16k seconds=60".into()), "{args:?}");
+        assert!(args.contains(&"case=demo page=16k seconds=60 icount=1".into()), "{args:?}");
         assert!(line(&boot).contains("-cpu max") && line(&boot).contains("-icount shift=0"));
         assert_eq!(boot.name(), "aarch64, 8 cores, 16k pages, counted, demo");
     }

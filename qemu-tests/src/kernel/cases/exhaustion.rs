@@ -12,8 +12,10 @@ use crate::kernel::shadow::Block;
 use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
-/// Bytes of frames.
+/// Bytes of frames, and how many frames at least: so few that it takes no time,
+/// so many that what a region costs does not show.
 const BYTES: usize = 4 << 20;
+const LEAST: usize = 256;
 
 /// Bytes that the heap may leave: less than a slab of the largest kind, or
 /// one more run, with the tables they would need.
@@ -66,7 +68,7 @@ fn empty(chain: &mut Chain, size: usize) {
 
 fn set_up_once() -> Result<(), Text> {
     if FRAMES.frame_size().is_none() {
-        let run = piece(BYTES)?;
+        let run = piece(BYTES.max(LEAST * boot::frame_size()))?;
         // SAFETY: given to these frames for good.
         unsafe { set_up(&FRAMES, &[range_of(run)]) }?;
     }
