@@ -1,27 +1,28 @@
-//! x86-64: CPU numbers and interrupt masks. (Intel 64 and IA-32 Architectures
+//! x86-64: words of a CPU, numbers and interrupt masks. (Intel 64 and IA-32 Architectures
 //! Software Developer's Manual: `RFLAGS.IF`, `IA32_GS_BASE`, `CPUID` leaf 1.)
 
 use core::arch::asm;
 
 use super::interrupts::Interrupts;
 
-/// The CPU's number, where the kernel keeps it `OFFSET` bytes into the data
-/// of each CPU that `GS` leads to: one instruction.
+/// A word of the data of each CPU that `GS` leads to, `OFFSET` bytes into it:
+/// one instruction. The CPU's number, or the address of its
+/// [`CpuLocal`](super::cpu::CpuLocal).
 ///
 /// # Safety
 ///
 /// Caller: the base of `GS` is that of such data, from before the first call.
 #[inline(always)]
 #[must_use]
-pub unsafe fn cpu_in_gs<const OFFSET: usize>() -> usize {
-    let number;
+pub unsafe fn word_in_gs<const OFFSET: usize>() -> usize {
+    let word;
     // SAFETY: by the contract. Not `pure`: a thread that moves to another CPU
     // finds another value.
     unsafe {
-        asm!("mov {}, gs:[{}]", out(reg) number, const OFFSET,
+        asm!("mov {}, gs:[{}]", out(reg) word, const OFFSET,
             options(nostack, preserves_flags, readonly));
     };
-    number
+    word
 }
 
 /// The number that the CPU's interrupt controller had at reset, from the CPU
@@ -78,13 +79,13 @@ mod tests {
     const ARCH_SET_GS: libc::c_int = 0x1001;
 
     #[test]
-    fn the_number_is_read_where_gs_leads() {
+    fn a_word_is_read_where_gs_leads() {
         let here: [usize; 3] = [7, 11, 13];
         // SAFETY: only this thread's `GS`, which nothing else uses.
         let status = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, here.as_ptr()) };
         assert_eq!(status, 0);
         // SAFETY: set just now to three words that are still there.
-        let read = unsafe { (cpu_in_gs::<0>(), cpu_in_gs::<8>(), cpu_in_gs::<16>()) };
+        let read = unsafe { (word_in_gs::<0>(), word_in_gs::<8>(), word_in_gs::<16>()) };
         assert_eq!(read, (7, 11, 13));
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct OnlyCpu;
 unsafe impl KernelCpu for OnlyCpu {
     type Pin = ();
 
+    const CPUS: usize = 1;
+
     fn pin() {}
 
     fn local() -> Option<&'static CpuLocal> {
