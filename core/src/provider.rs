@@ -80,18 +80,6 @@ unsafe impl PageProvider for NoPages {
     fn reserve(&self, _bytes: usize) -> Result<Reservation, ProviderError> {
         Err(ProviderError)
     }
-
-    unsafe fn commit(&self, _start: NonNull<u8>, _bytes: usize) -> Result<(), ProviderError> {
-        Err(ProviderError)
-    }
-
-    unsafe fn purge(&self, _start: NonNull<u8>, _bytes: usize) -> Result<(), ProviderError> {
-        Err(ProviderError)
-    }
-
-    unsafe fn release(&self, _reservation: Reservation) -> Result<(), ProviderError> {
-        Err(ProviderError)
-    }
 }
 
 /// A NUMA node; 0 where there is only one.
@@ -99,7 +87,8 @@ unsafe impl PageProvider for NoPages {
 pub struct Node(pub u16);
 
 /// A source of pages: an operating system, a kernel's frame allocator, an
-/// array.
+/// array. Calls whose flag of [`Capabilities`] is absent are never made, and
+/// need not be written.
 ///
 /// # Safety
 ///
@@ -114,6 +103,9 @@ pub struct Node(pub u16);
 /// - a call that returns an error has changed nothing.
 ///
 /// Caller (the heap):
+/// - calls `reserve`, `commit` and `release` under a lock of its own, so with
+///   its environment's exclusion in force, and `purge` and `remap` without;
+/// - asks for whatever the program asked for, also far more than there is;
 /// - ranges lie inside one reservation and are multiples of `page_size`;
 /// - `purge`, `remap` and `release` are called for ranges whose contents
 ///   nobody needs (for `remap`: needs any more at the old place) and which
@@ -132,8 +124,10 @@ pub unsafe trait PageProvider: Sync {
     /// Bytes that the heap should ask for next, when it needs at least
     /// `needed` and has `held` from this provider: how fast to grow. Larger
     /// is better for look-ups and costs address space only, where
-    /// [`Capabilities::COMMIT`] is set. When refused, the heap tries halves
-    /// down to `needed`.
+    /// [`Capabilities::COMMIT`] and [`Capabilities::PURGE`] are set. Without
+    /// `PURGE` memory goes back by the region, when all of it is free, so that
+    /// several of 1 to 16 MiB give back more than one large one, and the first
+    /// never does. When refused, the heap tries halves down to `needed`.
     fn suggest(&self, needed: usize, held: usize) -> usize;
 
     /// Hands out at least `bytes` (a multiple of the page size, not 0).
@@ -153,7 +147,10 @@ pub unsafe trait PageProvider: Sync {
     /// # Safety
     ///
     /// Caller: the range lies inside one reservation, page-aligned.
-    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError>;
+    unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let _ = (start, bytes);
+        Err(ProviderError)
+    }
 
     /// Gives the memory of committed pages back while they stay committed:
     /// contents become zero ([`Capabilities::PURGE_ZEROES`]) or undefined.
@@ -166,7 +163,10 @@ pub unsafe trait PageProvider: Sync {
     ///
     /// Caller: the range is committed, page-aligned, and its contents are
     /// nobody's.
-    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError>;
+    unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let _ = (start, bytes);
+        Err(ProviderError)
+    }
 
     /// Takes a whole reservation back.
     ///
@@ -178,7 +178,10 @@ pub unsafe trait PageProvider: Sync {
     ///
     /// Caller: `reservation` came from [`reserve`](Self::reserve), is given
     /// back once, and nothing in it is used any more.
-    unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError>;
+    unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
+        let _ = reservation;
+        Err(ProviderError)
+    }
 
     /// Moves the pages of one committed range to another, of which the old
     /// contents are lost. The old range stays committed and becomes zero.

@@ -305,17 +305,26 @@ impl State {
             (unsafe { reserved.add(first) }, last - first)
         };
         let tables = &region.tables;
+        // SAFETY: inside the reservation, in machine pages.
+        let commit = |(start, bytes)| unsafe { provider.commit(start, bytes) }.is_ok();
+        // The pages first: where they are refused, nothing is kept, and they
+        // are by far the most.
+        let pages = range(region.base, PAGE_SIZE);
+        if !commit(pages) {
+            return false;
+        }
         let parts = [
             range(tables.classes.cast(), 1),
             range(tables.tags.cast(), 4),
             range(tables.descriptors, DESCRIPTOR_BYTES),
-            range(region.base, PAGE_SIZE),
         ];
-        for (start, bytes) in parts {
-            // SAFETY: inside the reservation, in machine pages.
-            if unsafe { provider.commit(start, bytes) }.is_err() {
-                return false;
+        if !parts.into_iter().all(commit) {
+            if provider.capabilities().contains(Capabilities::PURGE) {
+                // A refusal leaves them committed, which nobody sees.
+                // SAFETY: fresh, in machine pages of their own, and nobody's.
+                let _ = unsafe { provider.purge(pages.0, pages.1) };
             }
+            return false;
         }
         if region.fresh_is_dirty() {
             let count = end - from;
