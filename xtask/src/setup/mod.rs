@@ -12,7 +12,7 @@ mod rust;
 pub(crate) use bare::{BareCargo, bare_cargo};
 pub(crate) use needs::{
     GCC, GIT, JEMALLOC, LUA, MIMALLOC, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64,
-    QEMU_RISCV64, REDIS, RIPGREP, SQLITE,
+    QEMU_RISCV64, QEMU_X86_64, REDIS, RIPGREP, SQLITE,
 };
 pub(crate) use rust::have_oldest_rust;
 
@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     if wanted(For::Test) {
         needs.extend(programs::TEST.iter().flat_map(|program| program.needs));
+        needs.push(&QEMU_X86_64);
     }
     if wanted(For::Bench) {
         needs.extend(BENCH);
@@ -62,9 +63,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     ensure(&needs)?;
     if kernels {
-        for machine in Machine::ALL {
+        for triple in Machine::ALL.map(Machine::triple).into_iter().chain([TUTORIAL_TRIPLE]) {
             // The commands that boot it tell again.
-            if let Err(error) = bare_cargo(machine.triple()) {
+            if let Err(error) = bare_cargo(triple) {
                 eprintln!("{error:#}");
             }
         }
@@ -81,6 +82,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
     println!("everything that is needed is here");
     Ok(Verdict::Good)
 }
+
+/// What the kernel of the tutorials' design is built for.
+pub(crate) const TUTORIAL_TRIPLE: &str = "x86_64-unknown-none";
 
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Need] = &[MIMALLOC, JEMALLOC];

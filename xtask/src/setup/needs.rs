@@ -96,5 +96,7 @@ pub(crate) const MIMALLOC: Need = Need::library("libmimalloc.so.2", &["libmimall
 pub(crate) const JEMALLOC: Need = Need::library("libjemalloc.so.2", &["libjemalloc2"]);
 /// The machines of RISC-V.
 pub(crate) const QEMU_RISCV64: Need = Need::program("qemu-system-riscv64", &["qemu-system-misc"]);
+/// The machines of the PC.
+pub(crate) const QEMU_X86_64: Need = Need::program("qemu-system-x86_64", &["qemu-system-x86"]);
 /// The machines of 64-bit ARM.
 pub(crate) const QEMU_AARCH64: Need = Need::program("qemu-system-aarch64", &["qemu-system-arm"]);

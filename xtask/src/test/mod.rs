@@ -6,6 +6,7 @@
 
 mod machines;
 mod real_programs;
+mod tutorial;
 mod workspace_tests;
 
 use crate::figures::elapsed;
@@ -79,6 +80,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let mut stages = workspace_tests::stages();
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
+    stages.extend(tutorial::stages());
     if !options.names.is_empty() {
         let wanted = |stage: &Stage| options.names.iter().any(|name| stage.name.contains(name));
         stages.retain(wanted);
@@ -89,6 +91,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     // Before the first stage: a missing package is not a failed test.
     let mut needs = real_programs::needs();
     needs.extend(machines::needs());
+    needs.extend(tutorial::needs());
     setup::ensure(&needs)?;
     let mut done = Vec::new();
     for stage in stages {
