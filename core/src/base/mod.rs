@@ -7,3 +7,4 @@ pub mod env;
 pub mod fault;
 pub mod sync;
 pub mod units;
+pub mod violation;

@@ -134,6 +134,12 @@ impl<C: Config> Cache<C> {
         self.registry.slots().map(|slot| slot.parked.bytes()).sum()
     }
 
+    /// Parked runs, and bytes in them.
+    pub(crate) fn parked_runs(&self) -> (usize, usize) {
+        let parked = self.registry.slots().map(|slot| slot.parked.bytes());
+        parked.filter(|&bytes| bytes > 0).fold((0, 0), |(runs, all), bytes| (runs + 1, all + bytes))
+    }
+
     /// Slots in use, and bytes of memory for sheaves and slots.
     pub(crate) fn own_use(&self) -> (usize, usize) {
         (self.registry.active() as usize, self.pool.bytes())

@@ -19,9 +19,11 @@
 //! - `nolock`: both where nothing may wait;
 //! - `reserve`: blocks set aside beforehand;
 //! - `cpus`: the caches of CPUs by their numbers;
+//! - `check`: the invariants of a heap at rest, verified;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
+mod check;
 mod cpus;
 mod free;
 mod nolock;
@@ -38,6 +40,7 @@ use crate::observe::stats::{ClassStats, Stats};
 use crate::region::Regions;
 use crate::slab::Slabs;
 
+pub use check::Checked;
 pub use cpus::DrainError;
 pub use reserve::Reserve;
 

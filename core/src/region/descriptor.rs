@@ -89,6 +89,20 @@ impl Tables {
         (tag & STATE == FREE).then_some(tag >> 2)
     }
 
+    /// Whether the last page of the run that starts at `start` says so, too.
+    pub(super) fn has_tail(&self, start: u32, len: u32) -> bool {
+        let tail = self.tag(start + len - 1).load(Relaxed);
+        match self.tag(start).load(Relaxed) & STATE {
+            USED_HEAD if len > 1 => tail == len << 2 | USED_TAIL,
+            state => tail == len << 2 | state,
+        }
+    }
+
+    /// Whether a page is neither first nor last of a run.
+    pub(super) fn is_untagged(&self, page: u32) -> bool {
+        self.tag(page).load(Relaxed) == 0
+    }
+
     fn tag(&self, page: u32) -> &AtomicU32 {
         // SAFETY: G1, the table covers every committed page.
         unsafe { self.tags.add(page as usize).as_ref() }

@@ -13,7 +13,8 @@
 //! - [`located`]: a page found from a pointer;
 //! - [`set`]: all regions of a heap: take, give, resize in place;
 //! - [`growth`]: more regions;
-//! - [`purge`]: giving memory back.
+//! - [`purge`]: giving memory back;
+//! - `walk`: the invariants of all this, verified.
 
 pub(crate) mod bins;
 pub(crate) mod descriptor;
@@ -26,6 +27,7 @@ pub(crate) mod purge;
 pub(crate) mod region;
 pub(crate) mod runs;
 pub(crate) mod set;
+pub(crate) mod walk;
 
 pub(crate) use descriptor::DESCRIPTOR_BYTES;
 pub(crate) use located::Located;

@@ -37,9 +37,9 @@ pub(crate) struct Region {
 
 /// What changes, under the lock of the region set.
 pub(crate) struct State {
-    runs: Runs,
-    view: Pages,
-    committed: u32,
+    pub(super) runs: Runs,
+    pub(super) view: Pages,
+    pub(super) committed: u32,
     /// When the last used run was given back.
     pub empty_since: u32,
 }

@@ -105,7 +105,7 @@ impl Fit {
 
 /// The free runs of one region.
 pub(crate) struct Runs {
-    bins: Bins,
+    pub(super) bins: Bins,
     free: u32,
 }
 

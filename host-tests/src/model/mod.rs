@@ -226,6 +226,7 @@ impl<'h, C: Config> Shadow<'h, C> {
     pub fn check_counts(&self) {
         // What was put aside counts as live until then.
         self.heap.free_deferred();
+        self.heap.check().unwrap_or_else(|violation| panic!("{violation}"));
         let stats = self.heap.stats();
         assert_eq!(stats.live_bytes(), self.live_bytes(), "live: {stats:?}");
         // `live_bytes` of small blocks is what is left of the capacity; so

@@ -1,6 +1,7 @@
 //! The kernel: boots, sets its heap up, runs the cases, ends.
 
-pub(crate) mod boot;
+mod boot;
+mod case;
 mod cases;
 mod clock;
 mod crew;
@@ -8,6 +9,7 @@ mod exit;
 mod heap;
 mod load;
 mod logs;
+mod memory;
 mod peers;
 mod random;
 mod shadow;

@@ -3,10 +3,10 @@
 use granule::kernel::frames::{FramePages, Frames};
 
 use super::owned::{CaseFrames, CaseHeap, give_back, piece, range_of, set_up};
-use crate::kernel::boot;
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::heap::Front;
 use crate::kernel::load::{Of, Worker};
-use crate::kernel::table::{Done, Outcome, ensure};
+use crate::kernel::memory;
 use crate::kernel::text::say;
 
 /// Bytes of a bank, and of the holes between.
@@ -39,7 +39,7 @@ pub(crate) fn one_heap_over_several() -> Outcome {
     HEAP.reclaim();
     let stats = HEAP.stats();
     ensure!(stats.live_bytes() == 0, "{} bytes are live", stats.live_bytes());
-    let now = FRAMES.stats().free + stats.reserved / boot::frame_size();
+    let now = FRAMES.stats().free + stats.reserved / memory::frame_size();
     ensure!(now == free, "{free} frames before, {now} after");
     ensure!(used >= 2, "only {used} bank was used");
     say!("  {most} regions in {used} of {banks} banks");

@@ -8,10 +8,10 @@ use granule::core_api::check::conformance::{self, Bench};
 use granule::kernel::frames::{FramePages, Frames};
 
 use super::owned::{CaseFrames, give_back, piece, range_of, set_up};
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::crew;
 use crate::kernel::heap::{CPUS, FRAMES, Front, KernelEnv};
 use crate::kernel::load::Outcomes;
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 /// Bytes of frames of its own that the suite gets.

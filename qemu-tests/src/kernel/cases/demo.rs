@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 
 use granule::observe::stats::CpuStats;
 
+use crate::kernel::case::{Done, Outcome};
 use crate::kernel::clock::Deadline;
 use crate::kernel::heap::{CPUS, FRAMES, GLOBAL, KernelConfig};
 use crate::kernel::load::{Exchange, Of, Outcomes, Worker};
-use crate::kernel::table::{Done, Outcome};
 use crate::kernel::text::{Text, say};
-use crate::kernel::{boot, crew};
+use crate::kernel::{crew, memory};
 
 /// Timer interrupts a second and core, each of which allocates, too.
 const HZ: u32 = 1_000;
@@ -44,7 +44,7 @@ fn work(core: usize) {
 fn work_on(core: usize) -> Result<(), Text> {
     let heap = Of::<KernelConfig>(GLOBAL.heap());
     let mut worker = Worker::new(&heap, Some(&EXCHANGE), 7 * core + 3);
-    let deadline = Deadline::after_ms(1000 * boot::seconds().unwrap_or(3) as u64);
+    let deadline = Deadline::after_ms(1000 * memory::seconds().unwrap_or(3) as u64);
     while !deadline.is_past() {
         for _ in 0..100 {
             if !worker.step()? {
@@ -113,8 +113,8 @@ pub(crate) fn show() -> Outcome {
     (0..cores).for_each(|core| line(core, heap.cpu_stats(core).unwrap_or_default()));
     let stats = heap.stats();
     let frames = FRAMES.stats();
-    let whole = frames.frames * boot::frame_size();
-    let used = whole - frames.free * boot::frame_size();
+    let whole = frames.frames * memory::frame_size();
+    let used = whole - frames.free * memory::frame_size();
     say!("");
     say!("  memory  [{}] {} of {} in use", bar(used, whole), bytes(used), bytes(whole));
     say!(

@@ -6,10 +6,10 @@ use core::ptr::NonNull;
 use granule::kernel::frames::{FramePages, Frames};
 
 use super::owned::{CaseFrames, CaseHeap, piece, range_of, set_up};
-use crate::kernel::boot;
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::heap::Front;
+use crate::kernel::memory;
 use crate::kernel::shadow::Block;
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 /// Bytes of frames, and how many frames at least: so few that it takes no time,
@@ -68,7 +68,7 @@ fn empty(chain: &mut Chain, size: usize) {
 
 fn set_up_once() -> Result<(), Text> {
     if FRAMES.frame_size().is_none() {
-        let run = piece(BYTES.max(LEAST * boot::frame_size()))?;
+        let run = piece(BYTES.max(LEAST * memory::frame_size()))?;
         // SAFETY: given to these frames for good.
         unsafe { set_up(&FRAMES, &[range_of(run)]) }?;
     }
@@ -85,11 +85,11 @@ pub(crate) fn to_the_last_frame_and_back() -> Outcome {
         let mut chain = Chain(None);
         let count = fill(&mut chain, size);
         let left = FRAMES.stats().free;
-        let used = (free - left) * boot::frame_size();
+        let used = (free - left) * memory::frame_size();
         let held = count * size;
         ensure!(5 * held >= 4 * used, "{count} blocks of {size} B take {used} B");
         // What is left is no slab and no run of that size any more.
-        ensure!(left * boot::frame_size() <= LEFT_OVER, "{left} frames are left");
+        ensure!(left * memory::frame_size() <= LEFT_OVER, "{left} frames are left");
         // The kernel itself takes them, to the last.
         let mut taken = 0;
         let mut last = [None; MOST_LEFT];
@@ -120,11 +120,11 @@ pub(crate) fn to_the_last_frame_and_back() -> Outcome {
         HEAP.reclaim();
         let stats = HEAP.stats();
         ensure!(stats.live_bytes() == 0, "{} bytes are live", stats.live_bytes());
-        let now = FRAMES.stats().free + stats.reserved / boot::frame_size();
+        let now = FRAMES.stats().free + stats.reserved / memory::frame_size();
         ensure!(now == free, "{free} frames were free or held, {now} are");
         say!(
             "  {count:>6} blocks of {size:>6} B, {:>3} % of {} frames",
-            100 * held / (free * boot::frame_size()).max(1),
+            100 * held / (free * memory::frame_size()).max(1),
             free
         );
     }

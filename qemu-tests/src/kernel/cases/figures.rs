@@ -14,13 +14,13 @@ use spin::mutex::SpinMutex;
 
 use super::owned::CaseHeap;
 
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::clock::{Deadline, micros};
 use crate::kernel::crew;
 use crate::kernel::heap::{FRAMES, Front, GLOBAL, KernelConfig, KernelEnv};
 use crate::kernel::load::{Allocator, Of, Outcomes, Worker, some_layout};
 use crate::kernel::peers;
 use crate::kernel::random::Random;
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 /// Instructions of a hit through the portable front end on the host (x86_64,

@@ -10,10 +10,10 @@ use alloc::vec::Vec;
 use granule::kernel::door::OpenError;
 use spin::mutex::SpinMutex;
 
-use crate::kernel::boot;
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::crew;
 use crate::kernel::heap::GLOBAL;
-use crate::kernel::table::{Done, Outcome, ensure};
+use crate::kernel::memory;
 
 /// What was allocated before the memory map was known.
 struct Early {
@@ -51,10 +51,7 @@ pub(crate) fn early_blocks_live_on() -> Outcome {
     ensure!(early.boxed.iter().all(|&byte| byte == 7), "the box lost something");
     drop(early);
     let left = GLOBAL.early().used_bytes();
-    ensure!(
-        left == boot::EARLY_KEPT.load(core::sync::atomic::Ordering::Relaxed),
-        "{left} bytes of the early heap were not freed"
-    );
+    ensure!(left == 0, "{left} bytes of the early heap were not freed");
     let late = Box::new(1u64);
     ensure!(!is_early(core::ptr::from_ref(&*late).cast()), "still early");
     Ok(Done::Ok)
@@ -110,7 +107,7 @@ static SHARED: SpinMutex<Option<Arc<SpinMutex<Vec<usize>>>>> = SpinMutex::new(No
 
 pub(crate) fn bad_input_is_named() -> Outcome {
     ensure!(GLOBAL.open() == Err(OpenError::AlreadyOpen), "opened twice");
-    ensure!(boot::init_is_refused(), "frames were set up twice, or refused for another reason");
+    ensure!(memory::init_is_refused(), "frames were set up twice, or refused for another reason");
     super::owned::bad_maps()?;
     super::owned::too_little_memory()?;
     super::owned::no_such_cpu()?;

@@ -7,13 +7,13 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use spin::mutex::SpinMutex;
 
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::clock::Deadline;
 use crate::kernel::crew;
 use crate::kernel::heap::{CPUS, GLOBAL, KernelConfig};
 use crate::kernel::load::{Allocator, NoLock, Of, Outcomes, Worker, some_layout};
 use crate::kernel::random::Random;
 use crate::kernel::shadow::Block;
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 /// Interrupts in a second, on every core.

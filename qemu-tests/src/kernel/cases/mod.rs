@@ -14,9 +14,9 @@ mod unplug;
 
 pub(crate) use handover::allocate_early;
 
-use super::table::{Case, When};
+use super::case::{Case, Outcome, When};
 
-const fn always(name: &'static str, run: fn() -> super::table::Outcome) -> Case {
+const fn always(name: &'static str, run: fn() -> Outcome) -> Case {
     Case { name, when: When::Always, run }
 }
 

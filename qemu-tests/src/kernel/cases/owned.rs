@@ -8,9 +8,9 @@ use granule::kernel::frames::{
     DirectMap, FrameFlags, FramePages, FrameRun, Frames, MapError, MemoryRange, PhysAddr,
 };
 
-use crate::kernel::boot;
+use crate::kernel::case::ensure;
 use crate::kernel::heap::{BANKS, FRAMES, Front, KernelEnv};
-use crate::kernel::table::ensure;
+use crate::kernel::memory;
 use crate::kernel::text::Text;
 
 /// Frames of a case.
@@ -31,7 +31,7 @@ pub(crate) type CaseHeap = granule::core_api::Heap<CaseConfig>;
 
 /// Takes `bytes` of the machine's frames, which lie together.
 pub(crate) fn piece(bytes: usize) -> Result<FrameRun, Text> {
-    let frames = bytes.div_ceil(boot::frame_size());
+    let frames = bytes.div_ceil(memory::frame_size());
     FRAMES.alloc(frames).map_err(|error| Text::of(format_args!("{frames} frames: {error}")))
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn give_back(run: FrameRun) -> Result<(), Text> {
 
 /// The bytes of a piece as a range.
 pub(crate) fn range_of(run: FrameRun) -> MemoryRange {
-    MemoryRange::usable(run.start, (run.frames * boot::frame_size()) as u64)
+    MemoryRange::usable(run.start, (run.frames * memory::frame_size()) as u64)
 }
 
 /// Sets frames up over ranges that lie in pieces.
@@ -53,14 +53,14 @@ pub(crate) fn range_of(run: FrameRun) -> MemoryRange {
 /// Caller: the ranges are the frames' for ever.
 pub(crate) unsafe fn set_up(frames: &CaseFrames, map: &[MemoryRange]) -> Result<(), Text> {
     // SAFETY: by the contract; memory is mapped one to one.
-    unsafe { frames.init(map, boot::frame_size(), DirectMap::identity()) }
+    unsafe { frames.init(map, memory::frame_size(), DirectMap::identity()) }
         .map_err(|error| Text::of(format_args!("setting up: {error}")))
 }
 
 /// Memory maps that cannot be, and what is said of them.
 pub(crate) fn bad_maps() -> Result<(), Text> {
     static NEVER: CaseFrames = Frames::new();
-    let size = boot::frame_size() as u64;
+    let size = memory::frame_size() as u64;
     let at = |frame: u64| PhysAddr::new(machine::memory::RAM_START as u64 + frame * size);
     let init = |map: &[MemoryRange], frame_size| {
         // SAFETY: refused before anything is touched, as each call must be.
@@ -95,10 +95,10 @@ pub(crate) fn too_little_memory() -> Result<(), Text> {
     static FEW: CaseFrames = Frames::new();
     static HEAP: KernelHeap<CaseConfig, 0> = KernelHeap::new(FramePages::new(&FEW), Front::new());
     ensure!(HEAP.open() == Err(OpenError::TooLittleMemory), "opened without frames");
-    let run = piece(3 * boot::frame_size())?;
+    let run = piece(3 * memory::frame_size())?;
     // SAFETY: lost to the machine for good.
     unsafe { set_up(&FEW, &[range_of(run)]) }?;
-    if boot::frame_size() == 4096 {
+    if memory::frame_size() == 4096 {
         ensure!(HEAP.open() == Err(OpenError::TooLittleMemory), "opened with three frames");
         ensure!(!HEAP.is_open(), "it says that it is open");
     }

@@ -2,12 +2,12 @@
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::clock::Deadline;
 use crate::kernel::heap::{FRAMES, GLOBAL, KernelConfig};
 use crate::kernel::load::{Exchange, Of, Outcomes, Worker};
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
-use crate::kernel::{boot, crew};
+use crate::kernel::{crew, memory};
 
 static EXCHANGE: Exchange = Exchange::new();
 static OUTCOMES: Outcomes = Outcomes::new();
@@ -51,10 +51,11 @@ fn round(cores: usize, ms: usize) -> Outcome {
     // What one core left after another had finished.
     Worker::new(&Of::<KernelConfig>(heap), Some(&EXCHANGE), 0).finish()?;
     heap.reclaim();
+    heap.check().map_err(|violation| Text::of(format_args!("{violation}")))?;
     let stats = heap.stats();
     ensure!(stats.live_bytes() == live, "{live} bytes live before, {} after", stats.live_bytes());
     ensure!(stats.cached_bytes == 0, "{} bytes still cached", stats.cached_bytes);
-    let held = stats.reserved / boot::frame_size();
+    let held = stats.reserved / memory::frame_size();
     let now = FRAMES.stats().free + held;
     ensure!(now >= frames, "{frames} frames free before, {now} free or held after");
     Ok(Done::Ok)
@@ -73,7 +74,7 @@ pub(crate) fn stress() -> Outcome {
 
 /// As long as asked for.
 pub(crate) fn soak() -> Outcome {
-    let seconds = boot::seconds().unwrap_or(60);
+    let seconds = memory::seconds().unwrap_or(60);
     CALLS.store(0, Ordering::Relaxed);
     for turn in 0..seconds {
         round(crew::count(), 1000)?;

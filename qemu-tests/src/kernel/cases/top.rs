@@ -5,8 +5,8 @@ use granule::core_api::Heap;
 use granule::provider::NoPages;
 
 use super::owned::{give_back, piece};
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::heap::{Front, KernelEnv};
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 use core::alloc::Layout;

@@ -4,11 +4,11 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use granule::core_api::heap::DrainError;
 
+use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::clock::Deadline;
 use crate::kernel::crew;
 use crate::kernel::heap::{CPUS, GLOBAL, KernelConfig, LOCALS};
 use crate::kernel::load::{Exchange, Of, Outcomes, Worker};
-use crate::kernel::table::{Done, Outcome, ensure};
 use crate::kernel::text::{Text, say};
 
 /// How often every core goes.

@@ -1,0 +1,81 @@
+//! The walk over a whole heap: its invariants, verified.
+
+use super::Heap;
+use crate::base::class::{CLASSES, Class};
+use crate::base::config::Config;
+use crate::base::units::PAGE_SIZE;
+use crate::base::violation::Violation;
+
+/// What a walk saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checked {
+    /// Used runs.
+    pub runs: usize,
+    /// Slabs among them.
+    pub slabs: usize,
+    /// Parked runs among them.
+    pub parked: usize,
+    /// Bytes in all of them.
+    pub bytes: usize,
+}
+
+impl<C: Config> Heap<C> {
+    /// Walks the whole heap and verifies what `DESIGN.md` says of it: every
+    /// page in exactly one run, free runs merged and in their bins, slabs
+    /// where their class says, parked runs with their slots, and that all
+    /// counts add up. For tests, and for who suspects a wild write.
+    ///
+    /// Takes time in proportion to the heap, much of it under the lock of the
+    /// regions, and allocates nothing.
+    ///
+    /// The heap must be at rest: counts are taken one after the other, so what
+    /// others do meanwhile may be reported as a fault.
+    ///
+    /// # Errors
+    ///
+    /// The first invariant that does not hold.
+    pub fn check(&self) -> Result<Checked, Violation> {
+        let mut seen = Checked::default();
+        let mut slabs = [0usize; CLASSES];
+        let mut large = 0;
+        let mut parked_bytes = 0;
+        self.regions.walk(|run| {
+            let (address, bytes) = (run.start.addr().get(), run.pages.bytes());
+            seen.runs += 1;
+            seen.bytes += bytes;
+            if run.class.is_small() {
+                seen.slabs += 1;
+                slabs[run.class.index()] += 1;
+                let whole = run.class.info().slab_pages as usize * PAGE_SIZE;
+                let right = bytes == whole && address.is_multiple_of(whole);
+                Violation::unless(right, "S4", "a slab of another length or place", address)
+            } else {
+                large += bytes;
+                if run.parked {
+                    seen.parked += 1;
+                    parked_bytes += bytes;
+                }
+                Ok(())
+            }
+        })?;
+        for class in Class::all() {
+            let stats = self.slabs.stats(class);
+            let counted = stats.slabs == slabs[class.index()];
+            Violation::unless(counted, "S4", "a slab that its class does not count", 0)?;
+            let sane = stats.free <= stats.capacity;
+            Violation::unless(sane, "S3", "more free objects than there are", 0)?;
+        }
+        let (parked, bytes) = self.cache.parked_runs();
+        let kept = (parked, bytes) == (seen.parked, parked_bytes);
+        Violation::unless(kept, "K1", "a parked run that no slot has", 0)?;
+        let stats = self.stats();
+        let room = stats.slab_free_bytes + stats.cached_bytes <= stats.slab_bytes;
+        Violation::unless(room, "C1", "more objects free or cached than there are", 0)?;
+        let own = stats.own_bytes + parked_bytes <= large;
+        Violation::unless(own, "C2", "memory of the heap's own that is in no run", 0)?;
+        let all = self.regions.stats().used == seen.bytes;
+        Violation::unless(all, "R1", "used pages that are in no run", 0)?;
+        Ok(seen)
+    }
+}
