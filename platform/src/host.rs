@@ -6,20 +6,22 @@ use core::ptr::NonNull;
 use granule_core::Config;
 use granule_core::cache::guarded::Guarded;
 
+use crate::imp::choice::HostSlots;
 use crate::imp::env::HostEnv;
 use crate::imp::pages::HostPages;
-use crate::imp::threads::{MAX_INDEXED, ThreadCpu, ThreadSlots};
+use crate::imp::threads::{MAX_INDEXED, ThreadCpu};
 
 /// Pages for sheaves and slots at a time: 512 KiB, resident as they are used.
 const POOL_PAGES: u32 = 128;
 
-/// The configuration of the process's heap: a cache per thread.
+/// The configuration of the process's heap: a cache per CPU where the kernel
+/// has what that needs, per thread elsewhere, see [`caches`](crate::caches).
 #[derive(Clone, Copy, Debug)]
 pub struct ProcessConfig;
 
 impl Config for ProcessConfig {
     type Pages = HostPages;
-    type Front = ThreadSlots;
+    type Front = HostSlots;
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
@@ -28,7 +30,7 @@ impl Config for ProcessConfig {
 /// The type of the process's heap.
 pub type ProcessHeap = granule_core::Heap<ProcessConfig>;
 
-static PROCESS: ProcessHeap = granule_core::Heap::new(HostPages::new(), ThreadSlots::new());
+static PROCESS: ProcessHeap = granule_core::Heap::new(HostPages::new(), HostSlots::new());
 
 /// The heap of the process: what [`Granule`] and the C library serve from.
 #[inline(always)]

@@ -1,6 +1,9 @@
 #![no_std]
 #![doc = include_str!("../README.md")]
 
+#[cfg(test)]
+extern crate std;
+
 pub use granule_core as core_api;
 pub use granule_core::{
     Config, Environment, FrontEnd, PageProvider, base, cache, observe, provider,
@@ -19,7 +22,8 @@ mod host;
 pub use host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap};
 #[cfg(target_os = "linux")]
 pub use imp::{
+    choice::{Caches, HostSlots, caches},
     env::HostEnv,
     pages::HostPages,
-    threads::{ThreadCpu, ThreadSlots},
+    threads::ThreadCpu,
 };

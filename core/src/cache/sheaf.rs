@@ -86,6 +86,26 @@ impl Top {
         })
     }
 
+    /// The word it points to, for fast paths in assembly.
+    #[must_use]
+    #[inline]
+    pub const fn as_ptr(self) -> *mut Word {
+        self.0.as_ptr()
+    }
+
+    /// A top from the word it points to, for tests of fast paths.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the word is the end mark of a sheaf, or a place for an object
+    /// between its marks, and the sheaf lives for ever or is never reached by
+    /// others.
+    #[must_use]
+    #[inline]
+    pub unsafe fn from_ptr(word: NonNull<Word>) -> Self {
+        Self(word)
+    }
+
     /// Whether this is the sentinel.
     #[must_use]
     #[inline]

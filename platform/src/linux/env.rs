@@ -1,4 +1,4 @@
-//! Waiting, time and the report of a fault.
+//! Waiting, time, errno and the report of a fault.
 
 use core::fmt::Write;
 
@@ -11,6 +11,19 @@ const SPINS: u32 = 2000;
 /// Linux user space.
 #[derive(Clone, Copy, Debug)]
 pub struct HostEnv;
+
+/// Runs a system call and keeps `errno`, which a failure would set: `free`
+/// and a successful `malloc` must not.
+pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
+    // SAFETY: every thread has an errno.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: it is the calling thread's.
+    let before = unsafe { errno.read() };
+    let result = call();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+    result
+}
 
 /// One line of a report, built without allocating.
 struct Line {

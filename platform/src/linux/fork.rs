@@ -3,11 +3,13 @@
 //! Before: every lock of the process's heap is taken, so that the copy is
 //! whole. After: they open again, and the child takes back the caches of the
 //! threads it does not have (each consistent at any instant: its state is one
-//! word a class). `vfork` and `CLONE_VM` children share memory with their
-//! parent and must not allocate, as everywhere.
+//! word a class). Caches of CPUs stay where they are, see
+//! [`rseq`](super::rseq). `vfork` and `CLONE_VM` children share memory with
+//! their parent and must not allocate, as everywhere.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use super::choice::{self, Caches};
 use super::threads;
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -19,6 +21,7 @@ static PREPARED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array.00101")]
 static AT_START: extern "C" fn() = {
     extern "C" fn at_start() {
+        choice::program_starts();
         prepare_once();
     }
     at_start
@@ -49,7 +52,10 @@ extern "C" fn after_in_child() {
     // is the only one.
     unsafe {
         crate::process_heap().after_fork();
-        crate::process_heap().adopt_orphans();
+        if choice::caches() == Caches::Threads {
+            crate::process_heap().adopt_orphans();
+        }
     }
+    choice::settle();
     threads::keep_own_index_only();
 }

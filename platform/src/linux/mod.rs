@@ -1,10 +1,12 @@
-//! Linux user space: pages from `mmap`, caches per thread, fork.
+//! Linux user space: pages from `mmap`, caches per CPU or thread, fork.
 //!
 //! Through `libc`, whose wrappers of these calls neither allocate nor need
 //! anything set up, so that they may be called before `main`.
 
+pub(crate) mod choice;
 pub(crate) mod env;
 mod fork;
 pub(crate) mod pages;
+mod rseq;
 pub(crate) mod threads;
 mod tls;

@@ -11,6 +11,8 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use granule_core::PageProvider;
 use granule_core::provider::{Capabilities, ProviderError, Reservation};
 
+use super::env::quietly;
+
 /// Address space for the first region: what every block is found in by one
 /// range test. 64-bit Linux has 128 TiB.
 #[cfg(target_pointer_width = "64")]
@@ -81,19 +83,6 @@ fn address_limit() -> Option<usize> {
     } else {
         Some(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
     }
-}
-
-/// Runs a system call and keeps `errno`, which a failure would set: `free`
-/// and a successful `malloc` must not.
-fn quietly<R>(call: impl FnOnce() -> R) -> R {
-    // SAFETY: every thread has an errno.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: it is the calling thread's.
-    let before = unsafe { errno.read() };
-    let result = call();
-    // SAFETY: as above.
-    unsafe { errno.write(before) };
-    result
 }
 
 fn checked(call: impl FnOnce() -> libc::c_int) -> Result<(), ProviderError> {

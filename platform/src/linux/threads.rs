@@ -1,5 +1,5 @@
-//! Caches per thread: the front end of the process's heap, and numbers of
-//! threads for the caches of other heaps.
+//! Caches per thread: the front end of the process's heap where CPUs cannot
+//! have them, and numbers of threads for the caches of other heaps.
 //!
 //! A thread's cache is its own, so pop, push and swap are plain code. It goes
 //! back when the thread ends, in the second round of the destructors of its
@@ -20,7 +20,7 @@ use granule_core::cache::slot::Slot;
 use granule_core::cache::tops::{STOPPED, Tops};
 
 use super::env::HostEnv;
-use super::{fork, tls};
+use super::{fork, rseq, tls};
 
 /// Threads alive at once that have a cache in a heap other than the
 /// process's.
@@ -33,7 +33,7 @@ const ROUNDS: usize = 1;
 ///
 /// There is one process's heap; the thread's word is its cache.
 #[derive(Debug, Default)]
-pub struct ThreadSlots(());
+pub(super) struct ThreadSlots(());
 
 impl ThreadSlots {
     /// For the process's heap alone.
@@ -149,7 +149,7 @@ fn key() -> Option<libc::pthread_key_t> {
 }
 
 /// Sees to it that `thread_ends` runs when the calling thread ends.
-fn call_at_exit() -> bool {
+pub(super) fn call_at_exit() -> bool {
     let first_round = without_provenance_mut::<c_void>(1);
     // SAFETY: the key exists. May allocate: the caller holds no lock.
     key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, first_round) } == 0)
@@ -166,6 +166,7 @@ extern "C" fn thread_ends(round: *mut c_void) {
         }
     }
     give_index_back();
+    rseq::thread_ends();
     let word = tls::slot();
     tls::set_slot(stopped());
     if !word.is_null() && word != stopped() {

@@ -1,0 +1,224 @@
+//! The memory that each thread shares with the kernel, and whose it is.
+//!
+//! A thread has one area at most. glibc registers one for every thread before
+//! any of our code runs there, and says where it is (2.35 on; some
+//! distributions earlier). Where it does not (musl, older ones, or told so by
+//! `GLIBC_TUNABLES=glibc.pthread.rseq=0`) each thread registers an area of
+//! ours at its first slow path. Either way areas are at a constant offset
+//! from the thread pointer, which fast paths load from [`CHOSEN`].
+//!
+//! Until a thread has registered ours, the number in it leads to an entry
+//! that is `STOPPED` for ever, so the thread misses. So it does again after
+//! its area has been taken back, at the thread's end: some C libraries unmap
+//! a thread's memory while the thread still runs, and the kernel would write
+//! to it. With glibc's areas nothing is to be done there.
+//!
+//! We only ever write `rseq_cs`; the other fields are the kernel's, and
+//! writing them (as caching a pointer in the area needs) broke with Linux
+//! 6.19. Of our own area the number is ours while it is not registered.
+
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Ordering};
+
+use super::super::env::quietly;
+use super::super::threads;
+use super::{CPUS, arch};
+
+/// Offsets in an area, by the kernel's ABI.
+const CPU_ID: isize = 4;
+const MM_CID: isize = 24;
+
+/// Bytes of an area of ours: the first version's, which every kernel takes.
+const BYTES: u32 = 32;
+
+/// `RSEQ_FLAG_UNREGISTER`.
+const UNREGISTER: libc::c_int = 1;
+
+/// Number of a thread that has not registered our area yet.
+const OUTSIDER: u32 = CPUS as u32;
+/// ... of one that could not, or has ended.
+const REFUSED: u32 = OUTSIDER + 1;
+
+core::arch::global_asm!(
+    ".pushsection .tdata.granule_rseq, \"awT\", %progbits",
+    ".p2align 5",
+    ".hidden granule_rseq_area_0_1",
+    ".globl granule_rseq_area_0_1",
+    ".type granule_rseq_area_0_1, %object",
+    ".size granule_rseq_area_0_1, 32",
+    "granule_rseq_area_0_1:",
+    ".long 0, {outsider}, 0, 0, 0, 0, {outsider}, 0",
+    ".popsection",
+    outsider = const OUTSIDER,
+);
+
+/// The areas fast paths use, as an offset from the thread pointer; 0 as long
+/// as, or because, they do not.
+pub(super) static CHOSEN: AtomicIsize = AtomicIsize::new(0);
+/// Where a CPU's number is, likewise.
+pub(super) static INDEX: AtomicIsize = AtomicIsize::new(0);
+/// Every number is below.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+/// Whether the areas are ours.
+static OURS: AtomicBool = AtomicBool::new(false);
+
+/// The areas chosen, or 0.
+#[inline(always)]
+pub(in crate::linux) fn chosen() -> isize {
+    // Relaxed: `publish` has seen to it that all else is visible before.
+    CHOSEN.load(Ordering::Relaxed)
+}
+
+/// Every CPU's number is below.
+pub(super) fn limit() -> usize {
+    LIMIT.load(Ordering::Relaxed)
+}
+
+/// Which field numbers CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Numbers {
+    Dense,
+    Physical,
+}
+
+/// Areas that may be used.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::linux) struct Areas {
+    offset: isize,
+    numbers: Numbers,
+    limit: usize,
+    ours: bool,
+}
+
+impl Areas {
+    /// The areas there are, where CPUs have numbers below `limit`: the C
+    /// library's or, when it has none, ours. The calling thread's is then
+    /// registered; `None` when that is refused, because there is another's.
+    pub(super) fn find(numbers: Numbers, limit: usize) -> Option<Self> {
+        let areas = match library_areas() {
+            Some(offset) => Self { offset, numbers, limit, ours: false },
+            None => Self { offset: arch::own_offset(), numbers, limit, ours: true },
+        };
+        (!areas.ours || register(areas.offset)).then_some(areas)
+    }
+
+    /// The number of the CPU the caller runs on.
+    pub(super) fn number(&self) -> u32 {
+        field(self.index()).load(Ordering::Relaxed)
+    }
+
+    /// The physical CPU's, which the kernel keeps in any case.
+    pub(super) fn cpu_id(&self) -> u32 {
+        field(self.offset + CPU_ID).load(Ordering::Relaxed)
+    }
+
+    pub(super) fn offset(&self) -> isize {
+        self.offset
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn index(&self) -> isize {
+        self.offset + if self.numbers == Numbers::Dense { MM_CID } else { CPU_ID }
+    }
+
+    /// Makes everything known but that these areas are chosen.
+    pub(super) fn prepare(&self) {
+        INDEX.store(self.index(), Ordering::Relaxed);
+        LIMIT.store(self.limit, Ordering::Relaxed);
+        OURS.store(self.ours, Ordering::Relaxed);
+    }
+
+    /// Takes back what [`find`](Self::find) has done.
+    pub(super) fn give_up(&self) {
+        if self.ours {
+            unregister(self.offset, self.index());
+        }
+    }
+}
+
+/// Makes fast paths use the areas. `membarrier` before it spares them a
+/// barrier: a thread that sees the offset sees all that was stored before.
+pub(super) fn publish(areas: &Areas) {
+    // Release: for those who have no barrier but look at the choice first.
+    CHOSEN.store(areas.offset, Ordering::Release);
+    if areas.ours {
+        at_exit();
+    }
+}
+
+/// A word of the calling thread's, by its offset from the thread pointer.
+fn field(offset: isize) -> &'static AtomicU32 {
+    // SAFETY: areas are aligned, in memory of the calling thread that lives as
+    // long as it does; the kernel writes words.
+    unsafe { &*arch::thread_pointer().offset(offset).cast::<AtomicU32>() }
+}
+
+/// The number of the CPU the caller runs on; `None` where there is no cache
+/// for it. Registers the calling thread if it has to be.
+pub(super) fn number() -> Option<usize> {
+    if chosen() == 0 {
+        return None;
+    }
+    let index = field(INDEX.load(Ordering::Relaxed));
+    let number = match index.load(Ordering::Relaxed) {
+        OUTSIDER if enter() => index.load(Ordering::Relaxed),
+        OUTSIDER => {
+            index.store(REFUSED, Ordering::Relaxed);
+            return None;
+        }
+        number => number,
+    };
+    usize::try_from(number).ok().filter(|number| *number < limit())
+}
+
+/// Registers the calling thread's area of ours.
+#[cold]
+fn enter() -> bool {
+    register(chosen()) && at_exit()
+}
+
+/// Sees to it that the area is taken back in time. May allocate, with the
+/// cache that the thread has already.
+fn at_exit() -> bool {
+    let called = threads::call_at_exit();
+    if !called {
+        thread_ends();
+    }
+    called
+}
+
+/// Takes the calling thread's area back if it is one of ours.
+pub(in crate::linux) fn thread_ends() {
+    let area = chosen();
+    if area != 0 && OURS.load(Ordering::Relaxed) {
+        unregister(area, INDEX.load(Ordering::Relaxed));
+    }
+}
+
+fn register(offset: isize) -> bool {
+    rseq(offset, 0)
+}
+
+fn unregister(offset: isize, index: isize) {
+    rseq(offset, UNREGISTER);
+    // The kernel has put there what no entry is for.
+    field(index).store(REFUSED, Ordering::Relaxed);
+}
+
+fn rseq(offset: isize, flags: libc::c_int) -> bool {
+    let area = field(offset).as_ptr();
+    let signature = arch::SIGNATURE;
+    // SAFETY: the area is as long and aligned as the kernel wants it, and is
+    // taken back before its memory goes.
+    quietly(|| unsafe { libc::syscall(libc::SYS_rseq, area, BYTES, flags, signature) }) == 0
+}
+
+/// Offset of the C library's areas from the thread pointer, if it has any.
+/// Their size says nothing more: 32, 20 or the true one, by version.
+fn library_areas() -> Option<isize> {
+    let (offset, size) = arch::library_symbols();
+    // SAFETY: symbols of those types, where they exist, that do not change.
+    unsafe { (size.as_ref().is_some_and(|size| *size != 0)).then(|| offset.as_ref().copied())? }
+}
