@@ -16,10 +16,6 @@ pub(crate) enum Allocator {
     Glibc,
     /// Ours.
     Granule,
-    /// Debian's mimalloc.
-    Mimalloc,
-    /// Debian's jemalloc.
-    Jemalloc,
 }
 
 impl Allocator {
@@ -28,8 +24,6 @@ impl Allocator {
         match self {
             Allocator::Glibc => "glibc",
             Allocator::Granule => "granule",
-            Allocator::Mimalloc => "mimalloc",
-            Allocator::Jemalloc => "jemalloc",
         }
     }
 
@@ -38,19 +32,9 @@ impl Allocator {
         let library = match self {
             Allocator::Glibc => None,
             Allocator::Granule => Some(workspace::library_under_test()?),
-            Allocator::Mimalloc => Some(debian("libmimalloc.so.2")?),
-            Allocator::Jemalloc => Some(debian("libjemalloc.so.2")?),
         };
-        let preload = Preload { library };
-        preload.prove(&tools::require("cat")?, "/dev/null")?;
-        Ok(preload)
+        Preload::proven(library)
     }
-}
-
-/// A library of the system's.
-fn debian(name: &str) -> Result<PathBuf> {
-    tools::find_library(name)
-        .with_context(|| format!("{name} is not installed; `cargo xtask setup` helps"))
 }
 
 /// What to preload to put a program on an allocator.
@@ -65,6 +49,23 @@ pub(crate) struct Preload {
 const GLIBC: &str = "libc.so.6";
 
 impl Preload {
+    /// This library, or nothing, proved to serve.
+    pub(crate) fn proven(library: Option<PathBuf>) -> Result<Preload> {
+        let preload = Preload { library };
+        preload.prove(&tools::require("cat")?, "/dev/null")?;
+        Ok(preload)
+    }
+
+    /// Nothing: whatever the program is linked to.
+    pub(crate) fn plain() -> Preload {
+        Preload { library: None }
+    }
+
+    /// The library, if it is one.
+    pub(crate) fn library(&self) -> Option<&Path> {
+        self.library.as_deref()
+    }
+
     /// Puts `job`, and all the job starts, on this allocator.
     pub(crate) fn apply(&self, job: Job) -> Job {
         match &self.library {

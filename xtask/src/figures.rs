@@ -22,15 +22,22 @@ pub(crate) fn geometric_mean(values: &[f64]) -> f64 {
     (logs / count(values.len())).exp()
 }
 
-/// How far `values` lie apart: (largest - smallest) / median; 0 for none.
-pub(crate) fn spread(values: &[f64]) -> f64 {
-    let middle = median(values);
+/// How far the middle half of `values` lies apart: the distance between the
+/// quartiles, in parts of the median; 0 for none.
+pub(crate) fn quartile_spread(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (middle, last) = (median(values), sorted.len().saturating_sub(1));
     if middle == 0.0 {
         return 0.0;
     }
-    let largest = values.iter().copied().fold(f64::MIN, f64::max);
-    let smallest = values.iter().copied().fold(f64::MAX, f64::min);
-    (largest - smallest) / middle
+    // Between two values a quartile is where it divides their distance.
+    let at = |quarters: usize| {
+        let (below, part) = (last * quarters / 4, last * quarters % 4);
+        let above = (below + 1).min(last);
+        sorted[below] + (sorted[above] - sorted[below]) * count(part) / 4.0
+    };
+    (at(3) - at(1)) / middle
 }
 
 /// `part / whole`, or 1 when there is nothing to compare with.
@@ -100,8 +107,10 @@ mod tests {
 
     #[test]
     fn spread_is_relative() {
-        assert_eq!(spread(&[9.0, 10.0, 12.0]), 0.3);
-        assert_eq!(spread(&[]), 0.0);
+        assert_eq!(quartile_spread(&[9.0, 10.0, 12.0]), 0.15);
+        assert_eq!(quartile_spread(&[1.0, 2.0, 3.0, 4.0, 100.0]), 2.0 / 3.0);
+        assert_eq!(quartile_spread(&[5.0]), 0.0);
+        assert_eq!(quartile_spread(&[]), 0.0);
     }
 
     #[test]

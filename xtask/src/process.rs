@@ -44,6 +44,9 @@ pub(crate) struct Cost {
     pub(crate) cpu: Duration,
     /// Peak resident memory of the largest single process, in KiB.
     pub(crate) peak_kib: u64,
+    /// Page faults, with and without a disk, of the leader and of all it
+    /// waited for.
+    pub(crate) faults: u64,
 }
 
 impl Cost {
@@ -53,6 +56,7 @@ impl Cost {
             wall: self.wall + next.wall,
             cpu: self.cpu + next.cpu,
             peak_kib: self.peak_kib.max(next.peak_kib),
+            faults: self.faults + next.faults,
         }
     }
 }
@@ -128,6 +132,19 @@ impl Job {
     pub(crate) fn input(mut self, file: impl Into<PathBuf>) -> Job {
         self.input = Some(file.into());
         self
+    }
+
+    /// Runs it as the argument of another program, whose own come first.
+    pub(crate) fn through(
+        mut self,
+        program: impl Into<PathBuf>,
+        own: impl FnOnce(&mut Vec<OsString>),
+    ) -> Job {
+        let mut args = Vec::new();
+        own(&mut args);
+        args.push(std::mem::replace(&mut self.program, program.into()).into());
+        args.append(&mut self.args);
+        Job { args, ..self }
     }
 
     /// Sets the limit on wall time.
@@ -234,10 +251,10 @@ impl Running {
         let guard = self.guard.take().expect("armed by `start`, taken only here and in `drop`");
         let timed_out = guard.disarm();
         sys::kill_group(self.pid);
-        let (status, cpu, peak_kib) = sys::reap(self.pid)?;
+        let (status, used) = sys::reap(self.pid)?;
         let stdout = read_all(self.stdout.take())?;
         let stderr = read_all(self.stderr.take())?;
-        let finished = Finished { status, cost: Cost { wall, cpu, peak_kib }, stdout, stderr };
+        let finished = Finished { status, cost: Cost { wall, ..used }, stdout, stderr };
         if timed_out {
             let limit = self.timeout.as_secs();
             bail!("{} ran longer than {limit} s and was killed\n{}", self.name, finished.tail());

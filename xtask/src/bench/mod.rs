@@ -1,60 +1,138 @@
-//! `cargo xtask bench`: small patterns under glibc, granule, mimalloc, jemalloc.
+//! `cargo xtask bench`: patterns and real programs on granule and its peers.
 //!
 //! ```text
 //! workloads (what)  ─┐
-//!                    ├─ runner (how) ─ measurements ─ report (table, JSON)
-//! allocators (on)   ─┘
+//!                    ├─ runner (how) ─ samples ─ report (tables), html, JSON
+//! peers (on what)   ─┘
 //! ```
-//! It measures and never judges: no exit code depends on a time.
+//! It measures and never judges: no exit code depends on a time. What fails to
+//! run on granule is a failure all the same.
 
+mod html;
+mod peers;
 mod report;
 mod runner;
+mod samples;
+mod syscalls;
+mod thp;
 mod workloads;
 
-use crate::allocator::Allocator;
-use crate::{Outcome, Verdict, setup, workspace};
+use crate::setup::{self, Need};
+use crate::{Outcome, Verdict, workspace};
 use anyhow::{Context, Result};
 use clap::Args;
+use samples::Measured;
+use serde::Serialize;
 use std::path::PathBuf;
+use std::time::Instant;
+use workloads::Extent;
 
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often each workload runs on each allocator
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
+    /// How often each workload runs on each allocator [default: 5, or 1 when quick]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// One round, at most 16 threads, no system calls: some minutes
+    #[arg(long)]
+    quick: bool,
+    /// Transparent huge pages of the runs
+    #[arg(long, value_enum, default_value_t = thp::Thp::Never)]
+    thp: thp::Thp,
     /// Write every single measurement to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Only workloads whose name contains one of these
+    /// Write the report as one page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Only allocators of this name, beside granule; may be given again
+    #[arg(long, value_name = "ALLOCATOR")]
+    on: Vec<String>,
+    /// Only workloads whose name and threads, as in "hot64 x2", contain one of these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
 
-/// Who is compared: the baseline first, then ours.
-const ALLOCATORS: [Allocator; 4] =
-    [Allocator::Glibc, Allocator::Granule, Allocator::Mimalloc, Allocator::Jemalloc];
+/// All that a report says.
+#[derive(Serialize)]
+struct Run {
+    /// The machine, in one line.
+    machine: String,
+    /// Huge pages.
+    huge_pages: String,
+    /// How many rounds.
+    rounds: usize,
+    /// Allocators and where they came from.
+    allocators: Vec<(&'static str, String)>,
+    /// Allocators that could not be had, and why.
+    skipped: Vec<(&'static str, String)>,
+    /// Why system calls were not counted, if they were not.
+    calls_not_counted: Option<String>,
+    /// Every measurement.
+    measured: Vec<Measured>,
+}
+
+/// What all this needs of the system.
+pub(crate) fn needs() -> impl Iterator<Item = &'static Need> {
+    peers::needs().chain(workloads::needs()).chain([const { &syscalls::STRACE }])
+}
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(options: &Options) -> Outcome {
-    setup::ensure(&setup::BENCH.iter().collect::<Vec<_>>())?;
-    workspace::build_release("granule-patterns")?;
-    let program = workspace::target().join("release/granule-patterns");
-    let workloads = workloads::choose(&program, &options.names)?;
-    let allocators: Vec<_> = ALLOCATORS
-        .into_iter()
-        .map(|allocator| {
-            let preload = allocator.ready()?;
-            preload.prove(&program, "list")?;
-            Ok((allocator, preload))
-        })
-        .collect::<Result<_>>()?;
-    let rounds = usize::from(options.rounds);
-    let measured = runner::measure(&program, &workloads, &allocators, rounds)?;
-    report::print(&measured, rounds);
+    let started = Instant::now();
+    let run = measure(options)?;
+    report::print(&run, started.elapsed());
     if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(&measured)?;
+        let text = serde_json::to_string_pretty(&run)?;
         std::fs::write(file, text + "\n").with_context(|| format!("{}", file.display()))?;
     }
-    Ok(Verdict::Good)
+    if let Some(file) = &options.html {
+        std::fs::write(file, html::page(&run)).with_context(|| format!("{}", file.display()))?;
+    }
+    let ours = run.measured.iter().flat_map(|one| &one.on).filter(|on| on.allocator == peers::OURS);
+    Ok(Verdict::from_check(ours.into_iter().all(|on| on.failure.is_none())))
+}
+
+fn measure(options: &Options) -> Result<Run> {
+    setup::ensure(&workloads::needs().collect::<Vec<_>>())?;
+    workspace::build_release("granule-patterns")?;
+    let program = workspace::target().join("release/granule-patterns");
+    let extent = if options.quick { Extent::Quick } else { Extent::Full };
+    let workloads = workloads::choose(&program, &options.names, extent)?;
+    let (mut contenders, absent) = peers::assemble()?;
+    contenders.retain(|one| {
+        let named = options.on.is_empty() || options.on.iter().any(|name| name == one.name);
+        named || one.name == peers::OURS
+    });
+    for contender in &contenders {
+        contender.preload.prove(&program, "list")?;
+    }
+    let counter = match extent {
+        Extent::Quick => Err(anyhow::anyhow!("a quick run")),
+        Extent::Full => syscalls::Counter::ready(),
+    };
+    let rounds = usize::from(options.rounds.unwrap_or(if options.quick { 1 } else { 5 }));
+    let huge_pages = options.thp.apply()?;
+    eprintln!("transparent huge pages: {huge_pages}");
+    let measured =
+        runner::measure(&program, &workloads, &contenders, rounds, counter.as_ref().ok())?;
+    Ok(Run {
+        machine: machine(),
+        huge_pages,
+        rounds,
+        allocators: contenders.into_iter().map(|one| (one.name, one.origin)).collect(),
+        skipped: absent.into_iter().map(|one| (one.name, one.why)).collect(),
+        calls_not_counted: counter.err().map(|error| format!("{error:#}")),
+        measured,
+    })
+}
+
+/// Processors and kernel, in one line.
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.split('-').next().unwrap_or_default().trim().to_owned();
+    format!("{processors} CPUs, {}, Linux {kernel}", model.unwrap_or("unknown"))
 }

@@ -1,96 +1,138 @@
-//! The tables of a benchmark: time, then processor time and memory.
+//! The tables of a benchmark: each figure of each run against the best peer,
+//! the geometric means, and where granule does worst.
 
-use super::runner::{Measured, Samples};
-use crate::figures::{geometric_mean, mebibytes, median, ratio, seconds, spread, three_digits};
+use super::Run;
+use super::peers::OURS;
+use super::samples::{FIGURES, Figure, mean, worst};
+use crate::figures::elapsed;
 use crate::table::{Cell, Table, Tone, heading};
+use std::time::Duration;
 
-/// A figure of the samples, and how to write its median.
-struct Figure {
-    title: &'static str,
-    of: fn(&Samples) -> &[f64],
-    text: fn(f64) -> String,
-}
-
-/// What is reported, in this order.
-const FIGURES: [Figure; 3] = [
-    Figure {
-        title: "Nanoseconds per operation",
-        of: |samples| &samples.nanoseconds,
-        text: three_digits,
-    },
-    Figure {
-        title: "Processor time of the process",
-        of: |samples| &samples.cpu_seconds,
-        text: seconds,
-    },
-    Figure { title: "Peak resident memory", of: |samples| &samples.peak_kib, text: mebibytes },
-];
+/// So many of the worst runs are listed.
+const WORST: usize = 10;
 
 /// Prints all tables.
-pub(super) fn print(measured: &[Measured], rounds: usize) {
+pub(super) fn print(run: &Run, took: Duration) {
     for figure in &FIGURES {
-        heading(&format!("{}, median of {rounds} rounds", figure.title));
-        println!();
-        table(measured, figure).print();
-    }
-    println!();
-    let mut last = "";
-    for one in measured {
-        if one.workload != last {
-            println!("  {:<12} {}", one.workload, one.about);
-            last = &one.workload;
+        if run.measured.iter().any(|one| one.best_peer(figure).is_some()) {
+            heading(&format!("{}: ratios to the best peer of each run", figure.title));
+            println!();
+            by_run(run, figure).print();
         }
     }
-    println!("\n  Ratios are to glibc: below 1 is better. +- is (largest - smallest) / median.");
+    heading(&format!("Geometric means of these ratios, medians of {} rounds", run.rounds));
+    println!();
+    means(run).print();
+    for figure in [&FIGURES[0], &FIGURES[2]] {
+        heading(&format!("{OURS} at its worst: {}", figure.short));
+        println!();
+        worst_runs(run, figure).print();
+    }
+    about(run, took);
 }
 
-/// The table of one figure.
-fn table(measured: &[Measured], figure: &Figure) -> Table {
-    let names: Vec<&str> = measured
-        .first()
-        .map(|one| one.on.iter().map(|on| on.allocator).collect())
-        .unwrap_or_default();
-    let mut heads = vec!["workload"];
-    for (at, name) in names.iter().enumerate() {
-        heads.push(name);
-        heads.push("+-");
-        if at > 0 {
-            heads.push("ratio");
-        }
-    }
+/// A row a run: the best peer and what it took, then everybody's ratio.
+fn by_run(run: &Run, figure: &Figure) -> Table {
+    let mut heads = vec!["run", "best peer", "", "+-"];
+    heads.extend(run.allocators.iter().map(|(name, _)| *name));
     let mut table = Table::new(&heads);
-    for one in measured {
-        table.row(row(one, figure));
+    for one in &run.measured {
+        let Some((name, best)) = one.best_peer(figure) else { continue };
+        let spread = one.on.iter().map(|on| on.spread(figure)).fold(0.0, f64::max);
+        let mut cells = vec![
+            Cell::new(one.workload.clone()),
+            Cell::toned(name, Tone::Faint),
+            Cell::toned((figure.text)(best), Tone::Faint),
+            Cell::toned(format!("{:.0}%", spread * 100.0), Tone::Faint),
+        ];
+        cells.extend((0..one.on.len()).map(|at| match one.ratio(at, figure) {
+            Some(ratio) => Cell::ratio(ratio),
+            None if one.on[at].failure.is_some() => Cell::toned("failed", Tone::Bad),
+            None => Cell::toned("-", Tone::Faint),
+        }));
+        table.row(cells);
     }
-    table.rule();
-    let mut means = vec![Cell::toned("geometric mean", Tone::Strong)];
-    for at in 0..names.len() {
-        means.extend([Cell::new(""), Cell::new("")]);
-        if at > 0 {
-            let ratios: Vec<f64> =
-                measured.iter().map(|one| to_baseline(one, at, figure)).collect();
-            means.push(Cell::ratio(geometric_mean(&ratios)));
-        }
-    }
-    table.row(means);
     table
 }
 
-/// The row of one workload.
-fn row(one: &Measured, figure: &Figure) -> Vec<Cell> {
-    let mut cells = vec![Cell::new(one.title())];
-    for (at, samples) in one.on.iter().enumerate() {
-        let values = (figure.of)(samples);
-        cells.push(Cell::new((figure.text)(median(values))));
-        cells.push(Cell::toned(format!("{:.0}%", spread(values) * 100.0), Tone::Faint));
-        if at > 0 {
-            cells.push(Cell::ratio(to_baseline(one, at, figure)));
+/// A row an allocator: its mean in each figure, and the range over rounds.
+fn means(run: &Run) -> Table {
+    let mut heads = vec!["allocator", "runs"];
+    for figure in &FIGURES {
+        heads.extend([figure.short, "rounds"]);
+    }
+    let mut table = Table::new(&heads);
+    for (at, (name, _)) in run.allocators.iter().enumerate() {
+        let tone = if *name == OURS { Tone::Strong } else { Tone::Plain };
+        let runs = mean(&run.measured, at, &FIGURES[0]).map_or(0, |mean| mean.runs);
+        let mut cells = vec![Cell::toned(*name, tone), Cell::new(runs.to_string())];
+        for figure in &FIGURES {
+            match mean(&run.measured, at, figure) {
+                Some(mean) => cells.extend([
+                    Cell::ratio(mean.mean),
+                    Cell::toned(format!("{:.2}-{:.2}", mean.range.0, mean.range.1), Tone::Faint),
+                ]),
+                None => cells.extend([Cell::toned("-", Tone::Faint), Cell::new("")]),
+            }
+        }
+        table.row(cells);
+        if *name == OURS {
+            table.rule();
         }
     }
-    cells
+    table
 }
 
-/// The median on the allocator at `at`, to that on the first.
-fn to_baseline(one: &Measured, at: usize, figure: &Figure) -> f64 {
-    ratio(median((figure.of)(&one.on[at])), median((figure.of)(&one.on[0])))
+/// The runs to work on first.
+fn worst_runs(run: &Run, figure: &Figure) -> Table {
+    let mut table = Table::new(&["run", "ratio", "granule", "best peer", ""]);
+    for (at, ratio) in worst(&run.measured, figure).into_iter().take(WORST) {
+        let one = &run.measured[at];
+        let ours = one.on.iter().find(|on| on.allocator == OURS).and_then(|on| on.median(figure));
+        let (Some(ours), Some((name, best))) = (ours, one.best_peer(figure)) else { continue };
+        table.row(vec![
+            Cell::new(one.workload.clone()),
+            Cell::ratio(ratio),
+            Cell::new((figure.text)(ours)),
+            Cell::new((figure.text)(best)),
+            Cell::new(name),
+        ]);
+    }
+    table
+}
+
+/// What was run on what, and what was not.
+fn about(run: &Run, took: Duration) {
+    println!();
+    let mut last = "";
+    for one in &run.measured {
+        let name = one.workload.split(" x").next().unwrap_or_default();
+        if name != last {
+            println!("  {name:<21} {}", one.about);
+            last = name;
+        }
+    }
+    println!();
+    for (name, origin) in &run.allocators {
+        println!("  {name:<21} {origin}");
+    }
+    for (name, why) in &run.skipped {
+        println!("  {name:<21} SKIPPED: {why}");
+    }
+    println!("\n  {} allocators ran, {} skipped.", run.allocators.len(), run.skipped.len());
+    if let Some(why) = &run.calls_not_counted {
+        println!("  System calls not counted: {why}.");
+    }
+    println!("  {}. Transparent huge pages: {}.", run.machine, run.huge_pages);
+    println!("  Each ratio is to the best peer of that run, granule not among the peers: below 1");
+    println!("  is better than all of them. +- is the largest distance between the quartiles of");
+    println!("  an allocator, in parts of its median; \"rounds\" is the range of the mean over");
+    println!("  single rounds. {} in all.", elapsed(took));
+    for one in &run.measured {
+        for on in &one.on {
+            if let Some(failure) = &on.failure {
+                println!("\nFAILED {} on {}: {}", one.workload, on.allocator, failure.0);
+            }
+        }
+    }
 }

@@ -3,60 +3,61 @@
 //! Within a round the allocators take turns, and each round starts with
 //! another, so that a machine that slows down slows all of them.
 
-use super::workloads::Workload;
-use crate::allocator::{Allocator, Preload};
-use crate::process::Job;
+use super::peers::Contender;
+use super::samples::{Failure, Measured, Sample};
+use super::syscalls::Counter;
+use super::workloads::{Kind, Workload};
+use crate::process::{Cost, Job};
+use crate::programs::Scale;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
-use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// One workload on all allocators.
-#[derive(Serialize)]
-pub(super) struct Measured {
-    /// Its name.
-    pub(super) workload: String,
-    /// How many threads.
-    pub(super) threads: String,
-    /// What one operation is.
-    pub(super) about: String,
-    /// One entry an allocator, in the order they were given.
-    pub(super) on: Vec<Samples>,
-}
-
-/// All rounds of one workload on one allocator.
-#[derive(Serialize)]
-pub(super) struct Samples {
-    /// The allocator's name.
-    pub(super) allocator: &'static str,
-    /// Wall nanoseconds per operation of a thread.
-    pub(super) nanoseconds: Vec<f64>,
-    /// User and system seconds of the process.
-    pub(super) cpu_seconds: Vec<f64>,
-    /// Peak resident memory of the process.
-    pub(super) peak_kib: Vec<f64>,
-}
-
 /// A workload that takes longer hangs.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Measures every workload on every allocator, `rounds` times.
+/// Measures every workload on every allocator, `rounds` times, then counts
+/// system calls once, where there is somebody to count them.
+///
+/// What fails on one allocator is kept as its failure and not run again.
 pub(super) fn measure(
     program: &Path,
     workloads: &[Workload],
-    allocators: &[(Allocator, Preload)],
+    contenders: &[Contender],
     rounds: usize,
+    counter: Option<&Counter>,
 ) -> Result<Vec<Measured>> {
+    let names: Vec<_> = contenders.iter().map(|contender| contender.name).collect();
     let mut measured: Vec<_> =
-        workloads.iter().map(|workload| Measured::new(workload, allocators)).collect();
-    let progress = Progress::new(rounds * workloads.len());
+        workloads.iter().map(|workload| Measured::new(workload, &names)).collect();
+    let passes = rounds + usize::from(counter.is_some());
+    let progress = Progress::new(passes * workloads.len());
     for round in 0..rounds {
-        for one in &mut measured {
-            progress.say(&format!("round {} of {rounds}: {}", round + 1, one.title()));
-            for turn in 0..allocators.len() {
-                let at = (round + turn) % allocators.len();
-                one.sample(program, at, &allocators[at].1)?;
+        for (one, workload) in measured.iter_mut().zip(workloads) {
+            progress.say(&format!("round {} of {rounds}: {}", round + 1, workload.title()));
+            for turn in 0..contenders.len() {
+                let at = (round + turn) % contenders.len();
+                if one.on[at].failure.is_some() {
+                    continue;
+                }
+                match sample(program, workload, &contenders[at]) {
+                    Ok(sample) => one.on[at].samples.push(sample),
+                    Err(error) => one.on[at].failure = Some(Failure::new(&error)),
+                }
+            }
+            progress.step();
+        }
+    }
+    if let Some(counter) = counter {
+        for (one, workload) in measured.iter_mut().zip(workloads) {
+            progress.say(&format!("system calls: {}", workload.title()));
+            if let Kind::Pattern(threads) = workload.kind {
+                let job = pattern(program, workload, threads);
+                for (on, contender) in one.on.iter_mut().zip(contenders) {
+                    // Some allocator may not like to be traced: not counted.
+                    on.system_calls = counter.count(&job, &contender.preload).ok();
+                }
             }
             progress.step();
         }
@@ -64,58 +65,54 @@ pub(super) fn measure(
     Ok(measured)
 }
 
-impl Measured {
-    fn new(workload: &Workload, allocators: &[(Allocator, Preload)]) -> Measured {
-        let on = allocators.iter().map(|(allocator, _)| Samples {
-            allocator: allocator.name(),
-            nanoseconds: Vec::new(),
-            cpu_seconds: Vec::new(),
-            peak_kib: Vec::new(),
-        });
-        Measured {
-            workload: workload.name.clone(),
-            threads: workload.threads.clone(),
-            about: workload.about.clone(),
-            on: on.collect(),
+fn pattern(program: &Path, workload: &Workload, threads: usize) -> Job {
+    Job::new(program).args([&workload.name, &threads.to_string()]).timeout(TIMEOUT)
+}
+
+/// Runs `workload` once.
+fn sample(program: &Path, workload: &Workload, on: &Contender) -> Result<Sample> {
+    match workload.kind {
+        Kind::Pattern(threads) => {
+            let job = on.preload.apply_plainly(pattern(program, workload, threads));
+            let done = job.run_ok()?;
+            read(&done.text(), &done.cost)
         }
-    }
-
-    /// Its name and its threads.
-    pub(super) fn title(&self) -> String {
-        format!("{} x{}", self.workload, self.threads)
-    }
-
-    /// Runs it once on the allocator at `at`.
-    fn sample(&mut self, program: &Path, at: usize, under: &Preload) -> Result<()> {
-        let job = Job::new(program).args([&self.workload, &self.threads]).timeout(TIMEOUT);
-        let done = under.apply_plainly(job).run_ok()?;
-        let (nanoseconds, peak_kib) = read(&done.text())?;
-        let samples = &mut self.on[at];
-        samples.nanoseconds.push(nanoseconds);
-        samples.cpu_seconds.push(done.cost.cpu.as_secs_f64());
-        samples.peak_kib.push(peak_kib);
-        Ok(())
+        Kind::Program(program) => {
+            Ok(Sample::of_program(&program.observe(&on.preload, Scale::Demo)?.cost))
+        }
     }
 }
 
-/// Reads what the program printed: nanoseconds per operation, and KiB.
-fn read(text: &str) -> Result<(f64, f64)> {
+/// Reads what the patterns program printed.
+pub(super) fn read(text: &str, cost: &Cost) -> Result<Sample> {
     let numbers: Vec<f64> =
         text.split_whitespace().map(str::parse).collect::<Result<_, _>>().context("a figure")?;
-    let [nanoseconds, operations, peak_kib] = numbers[..] else {
-        anyhow::bail!("expected three figures, got {text:?}");
+    let [nanoseconds, _operations, peak_kib, end_kib, live_kib] = numbers[..] else {
+        anyhow::bail!("expected five figures, got {text:?}");
     };
-    Ok((nanoseconds / operations, peak_kib))
+    let mut sample = Sample::of_program(cost);
+    // By its own clock and account: not what it costs to start it, nor the
+    // memory of who did.
+    sample.wall_seconds = nanoseconds / 1e9;
+    sample.peak_kib = peak_kib;
+    if live_kib > 0.0 {
+        sample.end_to_live = Some(end_kib / live_kib);
+    }
+    Ok(sample)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::*;
 
     #[test]
-    fn figures_are_per_operation() {
-        assert_eq!(read("5000 1000 2048\n").expect("three figures"), (5.0, 2048.0));
-        assert!(read("5000 1000").is_err());
-        assert!(read("five 1000 2048").is_err());
+    fn the_program_prints_five_figures() {
+        let cost = Cost::default();
+        let sample = read("5000000000 1000 2048 300 100\n", &cost).expect("five figures");
+        assert_eq!((sample.wall_seconds, sample.peak_kib), (5.0, 2048.0));
+        assert_eq!(sample.end_to_live, Some(3.0));
+        assert_eq!(read("5 1000 2048 0 0", &cost).expect("five").end_to_live, None);
+        assert!(read("5000 1000", &cost).is_err());
+        assert!(read("five 1000 2048 0 0", &cost).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The few system calls the standard library does not offer.
 
+use super::Cost;
 use anyhow::{Result, bail};
 use std::io::{Error, ErrorKind};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -48,8 +49,8 @@ fn look(pid: libc::pid_t, options: libc::c_int) -> Result<bool> {
     }
 }
 
-/// Reaps the child `pid`: how it ended, its CPU time, its peak memory in KiB.
-pub(super) fn reap(pid: libc::pid_t) -> Result<(ExitStatus, Duration, u64)> {
+/// Reaps the child `pid`: how it ended, and what it cost but for the wall time.
+pub(super) fn reap(pid: libc::pid_t) -> Result<(ExitStatus, Cost)> {
     loop {
         let mut status = 0;
         // SAFETY: all bits zero is a valid rusage, which is plain data.
@@ -57,9 +58,14 @@ pub(super) fn reap(pid: libc::pid_t) -> Result<(ExitStatus, Duration, u64)> {
         // SAFETY: `status` and `usage` are ours and writable for the length of the call.
         let done = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
         if done == pid {
-            let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
-            let peak_kib = u64::try_from(usage.ru_maxrss).unwrap_or_default();
-            return Ok((ExitStatus::from_raw(status), cpu, peak_kib));
+            let count = |value| u64::try_from(value).unwrap_or_default();
+            let cost = Cost {
+                cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+                peak_kib: count(usage.ru_maxrss),
+                faults: count(usage.ru_minflt) + count(usage.ru_majflt),
+                ..Cost::default()
+            };
+            return Ok((ExitStatus::from_raw(status), cost));
         }
         if !interrupted() {
             bail!("wait4: {}", Error::last_os_error());

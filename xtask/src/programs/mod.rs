@@ -15,6 +15,13 @@ mod scripts;
 mod sqlite;
 mod start;
 
+pub(crate) use gcc::GCC;
+pub(crate) use git::GIT;
+pub(crate) use python::{ALL_MALLOC as PYTHON_MALLOC, DEFAULT as PYTHON};
+pub(crate) use redis::SERVER as REDIS;
+pub(crate) use ripgrep::RIPGREP;
+pub(crate) use scripts::{LUA, PERL};
+pub(crate) use sqlite::SQLITE;
 pub(crate) use start::START;
 
 use crate::allocator::Preload;

@@ -35,7 +35,11 @@ fn run(stage: &Stage<'_>) -> Result<Observed> {
     let status = status.run_ok()?.text();
     let peak_kib = crate::process::peak_in_status(&status).context("no VmHWM")?;
     let starts = u32::try_from(STARTS).context("few enough to count")?;
-    let cost =
-        Cost { wall: Duration::from_secs_f64(median(&walls)), cpu: total.cpu / starts, peak_kib };
+    let cost = Cost {
+        wall: Duration::from_secs_f64(median(&walls)),
+        cpu: total.cpu / starts,
+        peak_kib,
+        ..total
+    };
     Ok(Observed { cost, output: Vec::new() })
 }

@@ -11,13 +11,13 @@ mod rust;
 
 pub(crate) use bare::{BareCargo, bare_cargo};
 pub(crate) use needs::{
-    GCC, GIT, JEMALLOC, LUA, MIMALLOC, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64,
-    QEMU_RISCV64, QEMU_X86_64, REDIS, RIPGREP, SQLITE,
+    GCC, GIT, LUA, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64, QEMU_RISCV64, QEMU_X86_64,
+    REDIS, RIPGREP, SQLITE,
 };
 pub(crate) use rust::have_oldest_rust;
 
 use crate::qemu::Machine;
-use crate::{Outcome, Verdict, programs};
+use crate::{Outcome, Verdict, bench, programs};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         needs.push(&QEMU_X86_64);
     }
     if wanted(For::Bench) {
-        needs.extend(BENCH);
+        needs.extend(bench::needs());
     }
     let kernels = wanted(For::Qemu) || wanted(For::Test) || wanted(For::Demo);
     if kernels {
@@ -85,9 +85,6 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 /// What the kernel of the tutorials' design is built for.
 pub(crate) const TUTORIAL_TRIPLE: &str = "x86_64-unknown-none";
-
-/// What `cargo xtask bench` compares with.
-pub(crate) const BENCH: &[Need] = &[MIMALLOC, JEMALLOC];
 
 /// Sees to it that every need is met, installing what is missing.
 pub(crate) fn ensure(needs: &[&Need]) -> Result<()> {

@@ -35,7 +35,7 @@ impl Need {
     }
 
     /// A shared library, and the package that brings it.
-    const fn library(file: &'static str, packages: &'static [&'static str]) -> Need {
+    pub(crate) const fn library(file: &'static str, packages: &'static [&'static str]) -> Need {
         Need { probe: Probe::Library(file), packages: Packages::Named(packages) }
     }
 
@@ -90,10 +90,6 @@ pub(crate) const PERL: Need = Need::program("perl", &["perl"]);
 pub(crate) const LUA: Need = Need::program("lua5.4", &["lua5.4"]);
 /// The multi-threaded searcher, written in Rust.
 pub(crate) const RIPGREP: Need = Need::program("rg", &["ripgrep"]);
-/// An allocator to compare with.
-pub(crate) const MIMALLOC: Need = Need::library("libmimalloc.so.2", &["libmimalloc2.0"]);
-/// An allocator to compare with.
-pub(crate) const JEMALLOC: Need = Need::library("libjemalloc.so.2", &["libjemalloc2"]);
 /// The machines of RISC-V.
 pub(crate) const QEMU_RISCV64: Need = Need::program("qemu-system-riscv64", &["qemu-system-misc"]);
 /// The machines of the PC.
