@@ -25,6 +25,8 @@ impl Config for ProcessConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
+    /// The kernel's numbers of CPUs move with the threads.
+    const DRAIN_IDLE_MS: u32 = 1000;
 }
 
 /// The type of the process's heap.

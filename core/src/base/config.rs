@@ -32,6 +32,10 @@ pub trait Config: Sized + 'static {
     /// where untouched pages cost nothing, so that they lie together and do
     /// not pin regions that could be released; few elsewhere.
     const POOL_PAGES: u32 = 4;
+    /// Milliseconds without a miss after which a CPU's cache is drained,
+    /// where the front end can stop any CPU at little cost; `u32::MAX` never.
+    /// A CPU that only hits counts as idle, and pays some misses a time.
+    const DRAIN_IDLE_MS: u32 = u32::MAX;
     /// Free runs of at least this many pages are purged when idle.
     const PURGE_MIN_PAGES: u32 = 16;
     /// Milliseconds after which an idle free run is purged; 0 at the next

@@ -56,6 +56,24 @@ impl<C: Config> Cache<C> {
         }
     }
 
+    /// Drains the slots that have missed nothing for a while: CPUs that nobody
+    /// runs on any more, numbers that no thread has. Hits are not counted, so
+    /// a CPU that only hits is drained now and then as well.
+    pub(crate) fn drain_idle(&self, lower: Lower<'_, C>, now: u32) {
+        if C::DRAIN_IDLE_MS == u32::MAX {
+            return;
+        }
+        for slot in self.registry.slots() {
+            let misses = slot
+                .refills
+                .load(Ordering::Relaxed)
+                .wrapping_add(slot.overflows.load(Ordering::Relaxed));
+            if slot.idle.is_due(misses, now, C::DRAIN_IDLE_MS) && self.stop_and_drain(lower, slot) {
+                slot.idle.note_drained();
+            }
+        }
+    }
+
     /// Gives the sheaves that the depot has not needed lately to the slabs.
     pub(crate) fn trim_depot(&self, lower: Lower<'_, C>) {
         for class in Class::all() {

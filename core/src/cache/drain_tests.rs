@@ -8,7 +8,7 @@ use std::vec::Vec;
 use crate::base::config::Config;
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::check::arena::Arena;
-use crate::check::surroundings::{Entered, TestConfig, TestCpu, TestEnv, migrate};
+use crate::check::surroundings::{Entered, TestConfig, TestCpu, TestEnv, advance, migrate};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -88,6 +88,76 @@ fn a_cpu_that_cannot_be_stopped_follows_at_its_next_miss() {
     heap.reclaim();
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
+}
+
+struct DrainsIdle;
+
+impl Config for DrainsIdle {
+    type Pages = Arena;
+    type Front = Guarded<TestCpu, TestEnv, 2>;
+    type Env = TestEnv;
+
+    const DRAIN_IDLE_MS: u32 = 1000;
+}
+
+struct DrainsIdleOwnOnly;
+
+impl Config for DrainsIdleOwnOnly {
+    type Pages = Arena;
+    type Front = Guarded<Unstoppable, TestEnv, 2>;
+    type Env = TestEnv;
+
+    const DRAIN_IDLE_MS: u32 = 1000;
+}
+
+/// Bytes in the cache of a CPU.
+fn cached<C: Config>(heap: &Heap<C>, cpu: usize) -> usize {
+    heap.cpu_stats(cpu).map_or(0, |stats| stats.cached_bytes)
+}
+
+/// Works on CPU 0 for a while, so that ticks come; CPU 1 has cached something.
+fn work_elsewhere<C: Config<Pages = Arena>>(heap: &Heap<C>, ms: u32) {
+    migrate(0);
+    for _ in 0..ms / 100 {
+        advance(100);
+        warm(heap);
+    }
+}
+
+#[test]
+fn a_cpu_without_a_miss_is_drained_after_a_while() {
+    let heap = heap::<DrainsIdle>(Guarded::new());
+    for _ in 0..2 {
+        migrate(1);
+        warm(heap);
+        work_elsewhere(heap, 900);
+        assert!(cached(heap, 1) > 0, "not idle for long enough");
+        work_elsewhere(heap, 400);
+        assert_eq!(cached(heap, 1), 0);
+        assert!(cached(heap, 0) > 0, "the busy one keeps its cache");
+    }
+    heap.reclaim();
+    assert_eq!(heap.stats().live_bytes(), 0);
+}
+
+#[test]
+fn idle_cpus_that_cannot_be_stopped_keep_their_caches() {
+    let heap = heap::<DrainsIdleOwnOnly>(Guarded::new());
+    migrate(1);
+    warm(heap);
+    let before = cached(heap, 1);
+    work_elsewhere(heap, 3000);
+    assert_eq!(cached(heap, 1), before);
+}
+
+#[test]
+fn without_a_delay_nobody_is_drained_for_being_idle() {
+    let heap = heap::<TestConfig>(Guarded::new());
+    migrate(1);
+    warm(heap);
+    let before = cached(heap, 1);
+    work_elsewhere(heap, 10_000);
+    assert_eq!(cached(heap, 1), before);
 }
 
 /// A parked run is neither live nor free, and comes back with the slot.

@@ -8,7 +8,7 @@
 //! it: who finds it taken (after a migration) goes to the depot instead.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use super::parked::Parked;
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
@@ -38,6 +38,36 @@ pub struct Slot<E: Environment> {
     /// Misses of allocations and of frees, counted modulo 2^32.
     pub(crate) refills: AtomicU32,
     pub(crate) overflows: AtomicU32,
+    /// What the last looks saw of them.
+    pub(crate) idle: Idle,
+}
+
+/// Since when a slot has missed nothing. Written by whoever has the tick.
+pub(crate) struct Idle {
+    misses: AtomicU32,
+    since: AtomicU32,
+    drained: AtomicBool,
+}
+
+impl Idle {
+    const fn new() -> Self {
+        Self { misses: AtomicU32::new(0), since: AtomicU32::new(0), drained: AtomicBool::new(true) }
+    }
+
+    /// Whether there has been no miss for `delay` milliseconds, as far as
+    /// calls with the present count of `misses` tell, nor a drain.
+    pub(crate) fn is_due(&self, misses: u32, now: u32, delay: u32) -> bool {
+        if self.misses.swap(misses, Relaxed) != misses {
+            self.since.store(now, Relaxed);
+            self.drained.store(false, Relaxed);
+        }
+        !self.drained.load(Relaxed) && now.wrapping_sub(self.since.load(Relaxed)) >= delay
+    }
+
+    /// Notes a drain: there is nothing more to do before the next miss.
+    pub(crate) fn note_drained(&self) {
+        self.drained.store(true, Relaxed);
+    }
 }
 
 impl<E: Environment> core::fmt::Debug for Slot<E> {
@@ -58,6 +88,7 @@ impl<E: Environment> Slot<E> {
             epoch: AtomicU32::new(0),
             refills: AtomicU32::new(0),
             overflows: AtomicU32::new(0),
+            idle: Idle::new(),
         }
     }
 

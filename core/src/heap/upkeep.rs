@@ -25,6 +25,7 @@ impl<C: Config> Heap<C> {
     #[cold]
     fn tick_now(&self, now: u32) {
         self.cache.registry.end_shortage(now);
+        self.cache.drain_idle(self.lower(), now);
         self.cache.trim_depot(self.lower());
         self.cache.trim_parked(self.lower(), now);
         self.regions.give_back(&self.provider, now, Urgency::Idle);
