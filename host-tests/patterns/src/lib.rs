@@ -14,7 +14,7 @@
 //! allocators, and does the arithmetic. It is a ruler, not a test: nothing here
 //! passes or fails by time.
 //!
-//! Two doors: [`block`] says which.
+//! Two doors: `malloc`, or with a feature Rust's global allocator.
 
 mod block;
 mod memory;

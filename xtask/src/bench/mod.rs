@@ -9,33 +9,43 @@
 //! run on granule is a failure all the same.
 
 mod html;
+pub(crate) mod instructions;
 mod peers;
 mod report;
 mod runner;
+mod rust_door;
 mod samples;
 mod syscalls;
 mod thp;
 mod workloads;
 
+use crate::process::Job;
 use crate::setup::{self, Need};
+use crate::table::heading;
 use crate::{Outcome, Verdict, workspace};
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
 use samples::Measured;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use workloads::Extent;
 
 /// Options of `cargo xtask bench`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    counts: Option<Counts>,
     /// How often each workload runs on each allocator [default: 5, or 1 when quick]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
     /// One round, at most 16 threads, no system calls: some minutes
     #[arg(long)]
     quick: bool,
+    /// Through Rust's global allocator instead of `malloc`: a smaller table
+    #[arg(long)]
+    rust: bool,
     /// Transparent huge pages of the runs
     #[arg(long, value_enum, default_value_t = thp::Thp::Never)]
     thp: thp::Thp,
@@ -51,6 +61,18 @@ pub(crate) struct Options {
     /// Only workloads whose name and threads, as in "hot64 x2", contain one of these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+}
+
+/// A thousand threads take their time on a busy machine.
+const SCALING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What is counted instead of timed.
+#[derive(Subcommand)]
+enum Counts {
+    /// Count instructions of hits; fails where there are more than committed
+    Instructions(instructions::Options),
+    /// Count locks and cached bytes with up to 256 virtual CPUs
+    Scaling,
 }
 
 /// All that a report says.
@@ -74,11 +96,18 @@ struct Run {
 
 /// What all this needs of the system.
 pub(crate) fn needs() -> impl Iterator<Item = &'static Need> {
-    peers::needs().chain(workloads::needs()).chain([const { &syscalls::STRACE }])
+    peers::needs()
+        .chain(workloads::needs())
+        .chain(const { &[syscalls::STRACE, instructions::VALGRIND] })
 }
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(options: &Options) -> Outcome {
+    match &options.counts {
+        Some(Counts::Instructions(options)) => return instructions::run(options),
+        Some(Counts::Scaling) => return scaling(),
+        None => {}
+    }
     let started = Instant::now();
     let run = measure(options)?;
     report::print(&run, started.elapsed());
@@ -93,29 +122,43 @@ pub(crate) fn run(options: &Options) -> Outcome {
     Ok(Verdict::from_check(ours.into_iter().all(|on| on.failure.is_none())))
 }
 
+/// Runs `cargo xtask bench scaling`.
+fn scaling() -> Outcome {
+    workspace::build_release("granule-counts")?;
+    heading("Locks and caches of the portable front end as virtual CPUs grow");
+    println!();
+    let program = workspace::target().join("release/granule-scaling");
+    let status = Job::new(program).timeout(SCALING_TIMEOUT).stream()?;
+    println!("\n  contended: tries for a lock in 1,000 operations that found it taken.");
+    Ok(Verdict::from_check(status.success()))
+}
+
 fn measure(options: &Options) -> Result<Run> {
     setup::ensure(&workloads::needs().collect::<Vec<_>>())?;
     workspace::build_release("granule-patterns")?;
     let program = workspace::target().join("release/granule-patterns");
-    let extent = if options.quick { Extent::Quick } else { Extent::Full };
+    let extent = match options {
+        Options { rust: true, .. } => Extent::Rust,
+        Options { quick: true, .. } => Extent::Quick,
+        _ => Extent::Full,
+    };
     let workloads = workloads::choose(&program, &options.names, extent)?;
-    let (mut contenders, absent) = peers::assemble()?;
+    let (mut contenders, absent) = match extent {
+        Extent::Rust => rust_door::assemble()?,
+        _ => peers::assemble(&program)?,
+    };
     contenders.retain(|one| {
         let named = options.on.is_empty() || options.on.iter().any(|name| name == one.name);
         named || one.name == peers::OURS
     });
-    for contender in &contenders {
-        contender.preload.prove(&program, "list")?;
-    }
     let counter = match extent {
-        Extent::Quick => Err(anyhow::anyhow!("a quick run")),
-        Extent::Full => syscalls::Counter::ready(),
+        _ if options.quick => Err(anyhow::anyhow!("a quick run")),
+        _ => syscalls::Counter::ready(),
     };
     let rounds = usize::from(options.rounds.unwrap_or(if options.quick { 1 } else { 5 }));
     let huge_pages = options.thp.apply()?;
     eprintln!("transparent huge pages: {huge_pages}");
-    let measured =
-        runner::measure(&program, &workloads, &contenders, rounds, counter.as_ref().ok())?;
+    let measured = runner::measure(&workloads, &contenders, rounds, counter.as_ref().ok())?;
     Ok(Run {
         machine: machine(),
         huge_pages,

@@ -5,7 +5,8 @@
 //! a crate's bundled sources ─ cc ─ a library ───┴─ proved to serve ─ measured
 //! ```
 //! All are preloaded under the same binaries: every one serves `malloc` through
-//! the same door, ours too. What cannot be had is skipped and named.
+//! the same door, ours too. The other door is Rust's, in [`super::rust_door`].
+//! What cannot be had is skipped and named.
 
 use super::samples::Failure;
 use crate::allocator::{Allocator, Preload};
@@ -24,6 +25,8 @@ pub(super) struct Contender {
     pub(super) origin: String,
     /// How to run on it.
     pub(super) preload: Preload,
+    /// The patterns program to run.
+    pub(super) program: PathBuf,
 }
 
 /// One that does not.
@@ -32,6 +35,15 @@ pub(super) struct Absent {
     pub(super) name: &'static str,
     /// The reason, in one line.
     pub(super) why: String,
+}
+
+impl Absent {
+    /// Says at once that it is skipped.
+    pub(super) fn new(name: &'static str, error: &anyhow::Error) -> Absent {
+        let why = Failure::new(error).0;
+        eprintln!("skipped: {name}: {why}");
+        Absent { name, why }
+    }
 }
 
 /// Where a peer comes from.
@@ -166,29 +178,23 @@ pub(super) fn needs() -> impl Iterator<Item = &'static Need> {
 }
 
 /// Everybody: granule first, then glibc, then the peers that can be had.
-pub(super) fn assemble() -> Result<(Vec<Contender>, Vec<Absent>)> {
+///
+/// All run the same `program`, which is linked to none of them.
+pub(super) fn assemble(program: &Path) -> Result<(Vec<Contender>, Vec<Absent>)> {
+    let runs = |name, origin, preload| Contender { name, origin, preload, program: program.into() };
     let mut here = vec![
-        Contender {
-            name: OURS,
-            origin: "this workspace, or GRANULE_LIB".to_owned(),
-            preload: Allocator::Granule.ready()?,
-        },
-        Contender {
-            name: "glibc",
-            origin: "the C library".to_owned(),
-            preload: Allocator::Glibc.ready()?,
-        },
+        runs(OURS, "this workspace, or GRANULE_LIB".to_owned(), Allocator::Granule.ready()?),
+        runs("glibc", "the C library".to_owned(), Allocator::Glibc.ready()?),
     ];
     let mut absent = Vec::new();
     for (name, source) in &PEERS {
         match source.ready(name) {
-            Ok((preload, origin)) => here.push(Contender { name, origin, preload }),
-            Err(error) => {
-                let why = Failure::new(&error).0;
-                eprintln!("skipped: {name}: {why}");
-                absent.push(Absent { name, why });
-            }
+            Ok((preload, origin)) => here.push(runs(name, origin, preload)),
+            Err(error) => absent.push(Absent::new(name, &error)),
         }
+    }
+    for contender in &here {
+        contender.preload.prove(program, "list")?;
     }
     Ok((here, absent))
 }

@@ -22,7 +22,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// What fails on one allocator is kept as its failure and not run again.
 pub(super) fn measure(
-    program: &Path,
     workloads: &[Workload],
     contenders: &[Contender],
     rounds: usize,
@@ -41,7 +40,7 @@ pub(super) fn measure(
                 if one.on[at].failure.is_some() {
                     continue;
                 }
-                match sample(program, workload, &contenders[at]) {
+                match sample(workload, &contenders[at]) {
                     Ok(sample) => one.on[at].samples.push(sample),
                     Err(error) => one.on[at].failure = Some(Failure::new(&error)),
                 }
@@ -53,8 +52,8 @@ pub(super) fn measure(
         for (one, workload) in measured.iter_mut().zip(workloads) {
             progress.say(&format!("system calls: {}", workload.title()));
             if let Kind::Pattern(threads) = workload.kind {
-                let job = pattern(program, workload, threads);
                 for (on, contender) in one.on.iter_mut().zip(contenders) {
+                    let job = pattern(&contender.program, workload, threads);
                     // Some allocator may not like to be traced: not counted.
                     on.system_calls = counter.count(&job, &contender.preload).ok();
                 }
@@ -70,10 +69,10 @@ fn pattern(program: &Path, workload: &Workload, threads: usize) -> Job {
 }
 
 /// Runs `workload` once.
-fn sample(program: &Path, workload: &Workload, on: &Contender) -> Result<Sample> {
+fn sample(workload: &Workload, on: &Contender) -> Result<Sample> {
     match workload.kind {
         Kind::Pattern(threads) => {
-            let job = on.preload.apply_plainly(pattern(program, workload, threads));
+            let job = on.preload.apply_plainly(pattern(&on.program, workload, threads));
             let done = job.run_ok()?;
             read(&done.text(), &done.cost)
         }

@@ -42,6 +42,21 @@ const PROGRAMS: [&Program; 9] = [
 /// Threads of the patterns of a quick run.
 const QUICK: [usize; 3] = [1, 2, 16];
 
+/// Patterns of the table through Rust's door: what it changes is the fast
+/// path, which knows the size of what it frees.
+const RUST: [&str; 10] = [
+    "hot16",
+    "hot64",
+    "hot512",
+    "hot32k",
+    "lifo",
+    "random",
+    "churn-small",
+    "churn-server",
+    "burst",
+    "handoff",
+];
+
 /// How much to run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -49,6 +64,8 @@ pub(super) enum Extent {
     Full,
     /// No more threads than 16.
     Quick,
+    /// Small objects, and no programs: those run on `malloc`.
+    Rust,
 }
 
 /// What the real programs need of the system.
@@ -68,8 +85,12 @@ pub(super) fn choose(program: &Path, names: &[String], extent: Extent) -> Result
         names.is_empty() || names.iter().any(|name| workload.title().contains(name.as_str()))
     };
     let within = |workload: &Workload| match (extent, &workload.kind) {
+        (Extent::Full, _) | (Extent::Quick, Kind::Program(_)) => true,
         (Extent::Quick, Kind::Pattern(threads)) => QUICK.contains(threads),
-        _ => true,
+        (Extent::Rust, Kind::Pattern(threads)) => {
+            QUICK.contains(threads) && RUST.contains(&workload.name.as_str())
+        }
+        (Extent::Rust, Kind::Program(_)) => false,
     };
     let chosen: Vec<_> = all.iter().filter(|one| named(one) && within(one)).cloned().collect();
     if chosen.is_empty() {
