@@ -4,6 +4,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
 
 use granule_core::Config;
+use granule_core::base::limits::Limits;
 use granule_core::cache::guarded::Guarded;
 
 use crate::imp::choice::HostSlots;
@@ -25,8 +26,10 @@ impl Config for ProcessConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
-    /// The kernel's numbers of CPUs move with the threads.
-    const DRAIN_IDLE_MS: u32 = 1000;
+
+    fn limits() -> Limits {
+        crate::imp::settings::limits()
+    }
 }
 
 /// The type of the process's heap.

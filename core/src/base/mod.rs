@@ -5,6 +5,7 @@ pub mod class;
 pub mod config;
 pub mod env;
 pub mod fault;
+pub mod limits;
 pub mod sync;
 pub mod units;
 pub mod violation;

@@ -14,6 +14,7 @@ use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
+use crate::base::limits::Limits;
 
 impl<C: Config> Cache<C> {
     /// Takes part in a drain that was asked for, if it has not yet.
@@ -60,7 +61,8 @@ impl<C: Config> Cache<C> {
     /// runs on any more, numbers that no thread has. Hits are not counted, so
     /// a CPU that only hits is drained now and then as well.
     pub(crate) fn drain_idle(&self, lower: Lower<'_, C>, now: u32) {
-        if C::DRAIN_IDLE_MS == u32::MAX {
+        let delay = C::limits().drain_idle_ms;
+        if delay == Limits::NEVER {
             return;
         }
         for slot in self.registry.slots() {
@@ -68,7 +70,7 @@ impl<C: Config> Cache<C> {
                 .refills
                 .load(Ordering::Relaxed)
                 .wrapping_add(slot.overflows.load(Ordering::Relaxed));
-            if slot.idle.is_due(misses, now, C::DRAIN_IDLE_MS) && self.stop_and_drain(lower, slot) {
+            if slot.idle.is_due(misses, now, delay) && self.stop_and_drain(lower, slot) {
                 slot.idle.note_drained();
             }
         }

@@ -6,6 +6,7 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use crate::base::config::Config;
+use crate::base::limits::Limits;
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::check::arena::Arena;
 use crate::check::surroundings::{Entered, TestConfig, TestCpu, TestEnv, advance, migrate};
@@ -97,7 +98,7 @@ impl Config for DrainsIdle {
     type Front = Guarded<TestCpu, TestEnv, 2>;
     type Env = TestEnv;
 
-    const DRAIN_IDLE_MS: u32 = 1000;
+    const LIMITS: Limits = Limits { drain_idle_ms: 1000, ..Limits::BALANCED };
 }
 
 struct DrainsIdleOwnOnly;
@@ -107,7 +108,7 @@ impl Config for DrainsIdleOwnOnly {
     type Front = Guarded<Unstoppable, TestEnv, 2>;
     type Env = TestEnv;
 
-    const DRAIN_IDLE_MS: u32 = 1000;
+    const LIMITS: Limits = Limits { drain_idle_ms: 1000, ..Limits::BALANCED };
 }
 
 /// Bytes in the cache of a CPU.

@@ -35,7 +35,7 @@ impl<C: Config> Cache<C> {
             return Ok(false);
         }
         if !parked.run.load(Ordering::Relaxed).is_null()
-            || pages.bytes() > C::PARKED_MAX
+            || pages.bytes() > C::limits().parked_max
             || self.registry.is_short()
         {
             return Ok(false);

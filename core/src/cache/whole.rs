@@ -72,7 +72,8 @@ impl<C: Config> Cache<C> {
             return 0;
         }
         let slots = self.registry.active().max(2) as usize;
-        (lower.regions.extent() / (4 * slots)).clamp(C::STASH_MIN, C::STASH_MAX)
+        let limits = C::limits();
+        (lower.regions.extent() / (4 * slots)).min(limits.stash_max).max(limits.stash_min)
     }
 
     /// Bytes of objects of one class that the depot may hold.
@@ -80,6 +81,7 @@ impl<C: Config> Cache<C> {
         if self.registry.is_short() {
             return 0;
         }
-        (lower.regions.extent() / 64).clamp(C::DEPOT_MIN, C::DEPOT_MAX)
+        let limits = C::limits();
+        (lower.regions.extent() / 64).min(limits.depot_max).max(limits.depot_min)
     }
 }

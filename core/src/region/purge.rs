@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 use super::region::Region;
 use super::set::{Contents, Regions};
 use crate::base::config::Config;
+use crate::base::limits::Limits;
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
 
@@ -34,9 +35,10 @@ impl<C: Config> Regions<C> {
         }
         let machine_page = provider.page_size();
         let smallest = (machine_page / PAGE_SIZE) as u32;
+        let limits = C::limits();
         let (min_len, delay) = match urgency {
-            Urgency::Idle if C::PURGE_DELAY_MS == u32::MAX => return 0,
-            Urgency::Idle => (C::PURGE_MIN_PAGES.max(smallest), C::PURGE_DELAY_MS),
+            Urgency::Idle if limits.purge_delay_ms == Limits::NEVER => return 0,
+            Urgency::Idle => (limits.purge_min_pages.max(smallest), limits.purge_delay_ms),
             Urgency::All => (smallest, 0),
         };
         let mut given = 0;
@@ -80,8 +82,8 @@ impl<C: Config> Regions<C> {
     }
 
     fn release(&self, provider: &C::Pages, now: u32, urgency: Urgency) -> usize {
-        let delay = if urgency == Urgency::All { 0 } else { C::RELEASE_DELAY_MS };
-        if delay == u32::MAX {
+        let delay = if urgency == Urgency::All { 0 } else { C::limits().release_delay_ms };
+        if delay == Limits::NEVER {
             return 0;
         }
         let growing = self.growth.lock();

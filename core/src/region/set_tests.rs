@@ -292,7 +292,7 @@ fn a_refused_release_loses_nothing() {
 #[test]
 fn idle_memory_goes_back_after_its_delay() {
     let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
-    let (purge, release) = (TestConfig::PURGE_DELAY_MS, TestConfig::RELEASE_DELAY_MS);
+    let (purge, release) = (TestConfig::LIMITS.purge_delay_ms, TestConfig::LIMITS.release_delay_ms);
     assert!(model.take(100, 1) && model.take(1000, 1));
     model.give(1, Contents::Dirty);
     let at = |now| model.regions.give_back(&model.arena, now, Urgency::Idle);

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use granule_core::base::fault::Fault;
+use granule_core::base::limits::Limits;
 use granule_core::cache::guarded::{Cpu, Guarded};
 use granule_core::{Config, Environment, Heap, PageProvider};
 
@@ -123,8 +124,7 @@ impl<P: PageProvider + 'static, K: Cpu> Config for Tested<P, K> {
     type Front = Guarded<K, FastClock, CPUS>;
     type Env = FastClock;
 
-    const PURGE_DELAY_MS: u32 = 40;
-    const RELEASE_DELAY_MS: u32 = 200;
+    const LIMITS: Limits = Limits { purge_delay_ms: 40, release_delay_ms: 200, ..Limits::BALANCED };
 }
 
 /// A heap that lives as long as the test program, as heaps do.

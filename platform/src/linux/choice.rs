@@ -13,12 +13,11 @@
 //! ```
 //!
 //! `GRANULE_FRONTEND=thread` asks for threads; `rseq` for CPUs, also on
-//! kernels that are known to be broken, as far as they can be had at all. The
-//! variable is read from `environ` in place. Before the C library has set
+//! kernels that are known to be broken, as far as they can be had at all.
+//! Before the C library has set
 //! that up the choice stays open, and blocks come from the slabs one by one.
 
-use core::ffi::{CStr, c_char};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use granule_core::FrontEnd;
 use granule_core::base::class::Class;
@@ -28,6 +27,7 @@ use granule_core::cache::{Current, NoSuchCpu};
 
 use super::env::HostEnv;
 use super::rseq::{self, CpuSlots, Rigour};
+use super::settings;
 use super::threads::ThreadSlots;
 
 /// Who has the caches of the process's heap.
@@ -41,6 +41,16 @@ pub enum Caches {
     Cpus,
     /// Each thread has one.
     Threads,
+}
+
+impl core::fmt::Display for Caches {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "no caches yet",
+            Self::Cpus => "caches of CPUs",
+            Self::Threads => "caches of threads",
+        })
+    }
 }
 
 /// What the environment asks for.
@@ -57,8 +67,6 @@ const CPUS: u8 = 2;
 const THREADS: u8 = 3;
 
 static CHOICE: AtomicU8 = AtomicU8::new(OPEN);
-/// Whether `environ` is what it will be.
-static STARTED: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: `choose` opens it, and nobody uses it before that: the offset of
 // areas is 0, and the choice not `CPUS`.
@@ -108,40 +116,13 @@ pub(super) fn settle() {
     let _ = CHOICE.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// The C library is set up.
-pub(super) fn program_starts() {
-    STARTED.store(true, Ordering::Relaxed);
-}
-
 /// What the environment says; `None` before there is one.
 fn wish() -> Option<Wish> {
-    unsafe extern "C" {
-        static environ: *const *const c_char;
-    }
-    // SAFETY: the C library's; where it has been set it is a list of strings
-    // that ends with null, and programs that change it must not do so while
-    // others read (POSIX).
-    let variables = unsafe { environ };
-    if variables.is_null() {
-        // Not yet, or never: the program may have cleared it.
-        return STARTED.load(Ordering::Relaxed).then_some(Wish::Any);
-    }
-    let mut at = variables;
-    // SAFETY: as above.
-    while let Some(variable) = unsafe { at.read().as_ref() } {
-        // SAFETY: as above, a string.
-        let variable = unsafe { CStr::from_ptr(variable) }.to_bytes();
-        if let Some(value) = variable.strip_prefix(b"GRANULE_FRONTEND=") {
-            return Some(match value {
-                b"rseq" => Wish::Cpus,
-                b"thread" => Wish::Threads,
-                _ => Wish::Any,
-            });
-        }
-        // SAFETY: null has not been reached.
-        at = unsafe { at.add(1) };
-    }
-    Some(Wish::Any)
+    Some(match settings::variable(b"GRANULE_FRONTEND").ok()? {
+        Some(b"rseq") => Wish::Cpus,
+        Some(b"thread") => Wish::Threads,
+        _ => Wish::Any,
+    })
 }
 
 /// The front end of the process's heap.

@@ -10,7 +10,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::choice::{self, Caches};
-use super::threads;
+use super::{settings, threads};
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
 
@@ -21,7 +21,7 @@ static PREPARED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array.00101")]
 static AT_START: extern "C" fn() = {
     extern "C" fn at_start() {
-        choice::program_starts();
+        settings::program_starts();
         prepare_once();
     }
     at_start

@@ -8,5 +8,6 @@ pub(crate) mod env;
 mod fork;
 pub(crate) mod pages;
 mod rseq;
+pub(crate) mod settings;
 pub(crate) mod threads;
 mod tls;
