@@ -2,15 +2,28 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::compile::{Linkage, Source};
 use crate::run::{Exit, Run};
 
+/// What `GRANULE_FRONTEND` may ask for.
+pub const FRONT_ENDS: [&str; 2] = ["rseq", "thread"];
+
 /// Runs all cases of `source` under `linkage`; the error names every case
 /// that failed and how. `GRANULE_CASE` picks the cases whose name contains it.
+///
+/// Preloaded they run with either front end, linked with the one that the
+/// process chooses; `GRANULE_FRONTEND` names one for all.
 pub fn run_cases(source: &Source, linkage: Linkage) -> Result<()> {
-    run_cases_with(source, linkage, |run| run)
+    if linkage != Linkage::Preload || std::env::var_os("GRANULE_FRONTEND").is_some() {
+        return run_cases_with(source, linkage, |run| run);
+    }
+    for front_end in FRONT_ENDS {
+        run_cases_with(source, linkage, |run| run.env("GRANULE_FRONTEND", front_end))
+            .with_context(|| format!("with GRANULE_FRONTEND={front_end}"))?;
+    }
+    Ok(())
 }
 
 /// The same, with every run set up by `configure`: limits, environment.

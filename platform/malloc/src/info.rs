@@ -132,10 +132,11 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
     if written == text.len { 0 } else { -1 }
 }
 
-/// Writes counts to standard error.
+/// Writes who has the caches, and counts, to standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_stats() {
-    let text = Text::of(format_args!("granule\n{}\n", process_heap().stats()));
+    let (caches, stats) = (granule_rt::caches(), process_heap().stats());
+    let text = Text::of(format_args!("granule, {caches}\n{stats}\n"));
     // SAFETY: the text is as long as said.
     unsafe { libc::write(libc::STDERR_FILENO, text.bytes.as_ptr().cast(), text.len) };
 }
