@@ -2,6 +2,7 @@
 //! and with the oldest compiler we promise.
 
 use super::{Output, Skipped, Stage};
+use crate::bench::instructions;
 use crate::process::Job;
 use crate::{setup, workspace};
 use anyhow::{Result, bail};
@@ -14,6 +15,14 @@ pub(super) fn stages() -> Vec<Stage> {
         shown("host tests, optimised", || {
             stream(workspace::cargo(["test", "--release", "--package", "granule-host-tests"])?)
         }),
+        Stage {
+            name: "instructions of hits, none more than before".to_owned(),
+            output: Output::Quiet,
+            work: Box::new(|| match instructions::check()? {
+                Some(other) => Err(Skipped(other.0).into()),
+                None => Ok(()),
+            }),
+        },
         shown(&format!("the oldest compiler, Rust {oldest}"), oldest_compiler),
     ]
 }
