@@ -2,13 +2,20 @@
 //!
 //! ```text
 //! granule-hits DOOR HITS     DOOR: rust, guarded or c
+//! granule-hits steps         caches Cpus|Threads, then DOOR OPERATION COUNT of rust and c
 //! ```
 //! Under `callgrind` each of the functions `counted_DOOR_OPERATION` is counted
 //! alone. `cargo xtask bench instructions` runs it with two numbers of hits: the
 //! difference is what hits cost, whatever the first misses and the start cost.
 //!
+//! With `steps` it counts by itself, see [`steps`]: for the caches of CPUs, which
+//! callgrind cannot count.
+//!
 //! Each count includes the call of the function: two or three instructions,
 //! the same in every version.
+
+#[cfg(target_arch = "x86_64")]
+mod steps;
 
 use anyhow::{Context, Result, bail};
 use granule::process_heap;
@@ -24,7 +31,10 @@ const SIZE: usize = 64;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [door, hits] = &args[..] else { bail!("usage: granule-hits DOOR HITS") };
+    if args == ["steps"] {
+        return count_steps();
+    }
+    let [door, hits] = &args[..] else { bail!("usage: granule-hits DOOR HITS | steps") };
     let hits: usize = hits.parse().context("HITS")?;
     let run = match &**door {
         "rust" => rust,
@@ -115,6 +125,49 @@ fn c() {
     let block = present(counted_c_alloc(black_box(SIZE)));
     // SAFETY: just taken.
     unsafe { counted_c_free(block) };
+}
+
+/// Counts the hits of the process's heap, one by one. `c` tells of granule only
+/// under its preload.
+#[cfg(target_arch = "x86_64")]
+fn count_steps() -> Result<()> {
+    use std::mem::transmute;
+    use steps::{Operation, counted};
+
+    const WARM: usize = 2000;
+    // Who has caches is chosen at the first miss.
+    rust();
+    println!("caches {:?}", granule::caches());
+    let counts = steps::count(|| {
+        (0..WARM).for_each(|_| rust());
+        (0..WARM).for_each(|_| c());
+        // SAFETY: an operation takes two words and gives one back; each of
+        // these takes its arguments, a size or a pointer, in these words, and
+        // leaves the other alone. Blocks are taken and given back in pairs.
+        unsafe {
+            let word = |function: *const ()| transmute::<*const (), Operation>(function);
+            let alloc = word(counted_rust_alloc as *const ());
+            let block = counted(alloc, SIZE, 0);
+            counted(word(counted_rust_dealloc as *const ()), block, SIZE);
+            let block = alloc(SIZE, 0);
+            counted(word(counted_rust_free as *const ()), block, 0);
+            let block = counted(word(counted_c_alloc as *const ()), SIZE, 0);
+            counted(word(counted_c_free as *const ()), block, 0);
+        }
+    })?;
+    let names = ["rust alloc", "rust dealloc", "rust free", "c alloc", "c free"];
+    if counts.len() != names.len() {
+        bail!("counted {} operations of {}", counts.len(), names.len());
+    }
+    for (name, count) in names.iter().zip(counts) {
+        println!("{name} {count}");
+    }
+    Ok(())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn count_steps() -> Result<()> {
+    bail!("steps are counted on x86_64 alone")
 }
 
 /// One CPU: the portable front end at its plainest.
