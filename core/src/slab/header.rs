@@ -11,7 +11,11 @@
 //! - S2: bit `w` of `summary` is 1 exactly when word `w` is not 0;
 //! - S3: `free` is the number of bits set;
 //! - S4: a slab is in the list `fill` of its class exactly when `free > 0`.
+//!
+//! A [`Slab`] is a pointer to all of this and is passed by value: a reference
+//! to the header would not reach the bitmap behind it.
 
+use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::{
     AtomicPtr, AtomicUsize,
@@ -28,21 +32,31 @@ const WORD: u32 = usize::BITS;
 /// Bytes of a cache line, the step of colours.
 const CACHE_LINE: usize = 64;
 
+/// A slab: where its header is, with the bitmap behind it.
+///
+/// Whoever has one may use it: the slab is alive, and the lock of its class is
+/// held, or the slab is the holder's alone. Lists keep slabs beyond a lock, and
+/// are reached under it only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Slab(NonNull<Header>);
+
 /// Header of a slab. The bitmap follows.
+#[derive(Debug)]
 #[repr(C, align(8))]
-pub(crate) struct Slab {
-    pub next: Option<NonNull<Slab>>,
-    pub previous: Option<NonNull<Slab>>,
+struct Header {
+    next: Cell<Option<Slab>>,
+    previous: Cell<Option<Slab>>,
     /// Object 0.
     first: NonNull<u8>,
-    summary: u64,
-    free: u16,
+    summary: Cell<u64>,
+    free: Cell<u16>,
     class: u8,
     /// The list it is in.
-    pub fill: u8,
+    fill: Cell<u8>,
 }
 
-const BITMAP_AT: usize = size_of::<Slab>();
+const BITMAP_AT: usize = size_of::<Header>();
 
 /// Fails to compile if header and bitmap outgrow the descriptors.
 const _: () = {
@@ -81,23 +95,23 @@ impl Slab {
         start: NonNull<u8>,
         class: Class,
         turn: u32,
-    ) -> NonNull<Self> {
+    ) -> Self {
         let info = class.info();
         let step = class.natural_align().max(CACHE_LINE);
         let colours = info.colour_room as usize / step + 1;
         let colour = turn as usize % colours * step;
         let words = info.objects.div_ceil(WORD);
-        let slab = at.cast::<Self>();
+        let header = at.cast::<Header>();
         // SAFETY: by the contract; the colour leaves room for every object.
         unsafe {
-            slab.write(Self {
-                next: None,
-                previous: None,
+            header.write(Header {
+                next: Cell::new(None),
+                previous: Cell::new(None),
                 first: start.add(colour),
-                summary: u64::MAX >> (64 - words),
-                free: info.objects as u16,
+                summary: Cell::new(u64::MAX >> (64 - words)),
+                free: Cell::new(info.objects as u16),
                 class: class.byte(),
-                fill: 0,
+                fill: Cell::new(0),
             });
             let bitmap = at.add(BITMAP_AT).cast::<AtomicUsize>();
             for word in 0..words {
@@ -106,53 +120,93 @@ impl Slab {
                 bitmap.add(word as usize).write(AtomicUsize::new(bits));
             }
         }
-        slab
+        Self(header)
+    }
+
+    /// The slab whose descriptors begin at `at`.
+    ///
+    /// # Safety
+    ///
+    /// Caller: a slab was formatted there, over all of its descriptors (G2),
+    /// and it is used only as [`Slab`] says.
+    pub(crate) unsafe fn at(at: NonNull<u8>) -> Self {
+        Self(at.cast())
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: whoever has a slab may use it, and its header is changed
+        // through cells alone.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The slab behind this one in its list.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.header().next.get()
+    }
+
+    /// Says which slab is behind this one.
+    pub(crate) fn set_next(self, next: Option<Self>) {
+        self.header().next.set(next);
+    }
+
+    /// The slab before this one in its list.
+    pub(crate) fn previous(self) -> Option<Self> {
+        self.header().previous.get()
+    }
+
+    /// Says which slab is before this one.
+    pub(crate) fn set_previous(self, previous: Option<Self>) {
+        self.header().previous.set(previous);
+    }
+
+    /// The list it is in, or was last.
+    pub(crate) fn fill(self) -> u8 {
+        self.header().fill.get()
+    }
+
+    /// Says which list it is in.
+    pub(crate) fn set_fill(self, fill: u8) {
+        self.header().fill.set(fill);
     }
 
     /// First byte of the run of pages.
-    pub(crate) fn run_start(&self) -> NonNull<u8> {
+    pub(crate) fn run_start(self) -> NonNull<u8> {
         let bytes = self.info().slab_pages as usize * PAGE_SIZE;
-        let colour = self.first.addr().get() & (bytes - 1);
+        let first = self.header().first;
+        let colour = first.addr().get() & (bytes - 1);
         // SAFETY: the run is aligned to its size and the colour is less.
-        unsafe { self.first.sub(colour) }
+        unsafe { first.sub(colour) }
     }
 
     /// Objects free.
-    pub(crate) fn free(&self) -> u32 {
-        u32::from(self.free)
+    pub(crate) fn free(self) -> u32 {
+        u32::from(self.header().free.get())
     }
 
     /// What the class says of the slab.
-    pub(crate) fn info(&self) -> &'static ClassInfo {
-        Class::from_index(self.class).info()
+    pub(crate) fn info(self) -> &'static ClassInfo {
+        Class::from_index(self.header().class).info()
     }
 
     /// Whether no object is in use.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.free() == self.info().objects
     }
 
     fn word(&self, index: u32) -> &AtomicUsize {
         // SAFETY: the bitmap lies behind the header (`format`) and the index
         // is below the number of words.
-        unsafe {
-            NonNull::from(self)
-                .cast::<u8>()
-                .add(BITMAP_AT)
-                .cast::<AtomicUsize>()
-                .add(index as usize)
-                .as_ref()
-        }
+        unsafe { self.0.add(1).cast::<AtomicUsize>().add(index as usize).as_ref() }
     }
 
     /// Fails unless summary and count agree with the bitmap (S2, S3).
     #[cfg(test)]
-    pub(crate) fn check_bitmap(&self) {
+    pub(crate) fn check_bitmap(self) {
         let words = self.info().objects.div_ceil(WORD);
         let bits = |word| self.word(word).load(Relaxed);
         let summary =
             (0..words).filter(|&word| bits(word) != 0).fold(0, |sum, word| sum | 1 << word);
-        assert_eq!(self.summary, summary, "S2");
+        assert_eq!(self.header().summary.get(), summary, "S2");
         assert_eq!((0..words).map(|word| bits(word).count_ones()).sum::<u32>(), self.free(), "S3");
         let beyond = self.info().objects % WORD;
         assert!(beyond == 0 || bits(words - 1) >> beyond == 0, "no bit without an object");
@@ -161,12 +215,15 @@ impl Slab {
     /// Claims up to `out.len()` objects, the lowest first, and stores them
     /// from the *end* of `out` downwards: a sheaf pops from its end. Returns
     /// how many. The objects themselves are not touched.
-    pub(crate) fn claim(&mut self, out: &[AtomicPtr<u8>]) -> usize {
-        let size = self.info().size as usize;
+    pub(crate) fn claim(self, out: &[AtomicPtr<u8>]) -> usize {
+        let header = self.header();
+        // Read once: what is stored in `out` does not change them.
+        let (first, size) = (header.first, self.info().size as usize);
+        let mut summary = header.summary.get();
         let mut slots = out.iter().rev();
         let mut claimed = 0;
-        while self.summary != 0 && claimed < out.len() {
-            let index = self.summary.trailing_zeros();
+        while summary != 0 && claimed < out.len() {
+            let index = summary.trailing_zeros();
             // Acquire: what the objects' last users did comes before their next
             // ones'; pairs with the Release in `release`.
             let mut bits = self.word(index).swap(0, Acquire);
@@ -174,25 +231,26 @@ impl Slab {
                 let Some(slot) = slots.next() else { break };
                 let object = (index * WORD + bits.trailing_zeros()) as usize;
                 // SAFETY: S1, the object is one of the slab's.
-                slot.store(unsafe { self.first.add(object * size) }.as_ptr(), Relaxed);
+                slot.store(unsafe { first.add(object * size) }.as_ptr(), Relaxed);
                 bits &= bits - 1;
                 claimed += 1;
             }
             if bits == 0 {
-                self.summary &= self.summary - 1;
+                summary &= summary - 1;
             } else {
                 // Relaxed: they were not handed out.
                 self.word(index).fetch_or(bits, Relaxed);
             }
         }
-        self.free -= claimed as u16;
+        header.summary.set(summary);
+        header.free.set(header.free.get() - claimed as u16);
         claimed
     }
 
     /// The index of the object that starts at `address`.
-    pub(crate) fn index_of(&self, address: usize) -> Result<u32, BadObject> {
+    pub(crate) fn index_of(self, address: usize) -> Result<u32, BadObject> {
         let info = self.info();
-        let offset = address.wrapping_sub(self.first.addr().get());
+        let offset = address.wrapping_sub(self.header().first.addr().get());
         let index = ((offset as u64).wrapping_mul(u64::from(info.reciprocal)) >> 32) as u32;
         if index < info.objects && index as usize * info.size as usize == offset {
             Ok(index)
@@ -211,14 +269,15 @@ impl Slab {
     /// # Errors
     ///
     /// [`BadObject::Free`] when one is free already: the heap is then broken.
-    pub(crate) fn release(&mut self, word: u32, bits: usize) -> Result<(), BadObject> {
+    pub(crate) fn release(self, word: u32, bits: usize) -> Result<(), BadObject> {
         // Release: pairs with the Acquire in `claim`.
         let old = self.word(word).fetch_or(bits, Release);
         if old & bits != 0 {
             return Err(BadObject::Free);
         }
-        self.summary |= 1 << word;
-        self.free += bits.count_ones() as u16;
+        let header = self.header();
+        header.summary.set(header.summary.get() | 1 << word);
+        header.free.set(header.free.get() + bits.count_ones() as u16);
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 //! Locks: `classes[c]`, one at a time, none of another layer under it. Growth
 //! is asked of the regions after the lock has been dropped.
 
-use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use super::class_slabs::ClassSlabs;
@@ -31,15 +30,14 @@ pub(crate) struct SlabStats {
 }
 
 /// Emptied slabs on their way back, linked by `next`.
-struct Retired(Option<NonNull<Slab>>);
+struct Retired(Option<Slab>);
 
 impl Retired {
     /// # Safety
     ///
     /// Caller: the slab is empty, in no list, and no longer counted.
-    unsafe fn push(&mut self, mut slab: NonNull<Slab>) {
-        // SAFETY: by the contract the slab is ours alone.
-        unsafe { slab.as_mut() }.next = self.0.replace(slab);
+    unsafe fn push(&mut self, slab: Slab) {
+        slab.set_next(self.0.replace(slab));
     }
 }
 
@@ -94,10 +92,8 @@ impl<C: Config> Slabs<C> {
     fn claim_present(slabs: &mut ClassSlabs, out: &[AtomicPtr<u8>]) -> usize {
         let mut claimed = 0;
         while claimed < out.len() {
-            let Some(mut slab) = slabs.fullest() else { break };
-            // SAFETY: S4, listed slabs are alive; under the lock. The
-            // reference ends before `relink`.
-            claimed += unsafe { slab.as_mut() }.claim(&out[..out.len() - claimed]);
+            let Some(slab) = slabs.fullest() else { break };
+            claimed += slab.claim(&out[..out.len() - claimed]);
             // SAFETY: it was in a list.
             unsafe { slabs.relink(slab, true) };
         }
@@ -143,10 +139,10 @@ impl<C: Config> Slabs<C> {
                 _ => FaultKind::WrongLayout,
             });
         }
-        let mut at = located.aligned_descriptors(class.info().slab_pages).cast::<Slab>();
-        // SAFETY: the class byte says that a slab's header is there (G2); the
-        // lock of its class is held, and this is the one reference.
-        let slab = unsafe { at.as_mut() };
+        let descriptors = located.aligned_descriptors(class.info().slab_pages);
+        // SAFETY: the class byte says that a slab is there (G2), and the lock
+        // of its class is held.
+        let slab = unsafe { Slab::at(descriptors) };
         let bad = |bad| match bad {
             BadObject::Free => FaultKind::DoubleFree,
             BadObject::NotAnObject => FaultKind::InvalidPointer,
@@ -164,16 +160,17 @@ impl<C: Config> Slabs<C> {
         }
         let was_listed = slab.free() > 0;
         slab.release(word, bits).map_err(bad)?;
-        // SAFETY: `was_listed` by S4; the reference has ended.
+        // SAFETY: `was_listed` by S4; what is retired is empty, unlisted and
+        // no longer counted.
         unsafe {
             if slab.is_empty() && slabs.partial > u32::from(was_listed) {
                 if was_listed {
-                    slabs.unlink(at);
+                    slabs.unlink(slab);
                 }
                 slabs.slabs -= 1;
-                retired.push(at);
+                retired.push(slab);
             } else {
-                slabs.relink(at, was_listed);
+                slabs.relink(slab, was_listed);
             }
         }
         Ok(done)
@@ -182,9 +179,8 @@ impl<C: Config> Slabs<C> {
     fn give_runs(regions: &Regions<C>, retired: Retired) {
         let mut at = retired.0;
         while let Some(slab) = at {
-            // SAFETY: retired slabs are ours alone; read before the run, and
-            // with it the header, is given up.
-            let (start, next) = unsafe { (slab.as_ref().run_start(), slab.as_ref().next) };
+            // Read before the run, and with it the header, is given up.
+            let (start, next) = (slab.run_start(), slab.next());
             if regions.give(start, Contents::Dirty, C::Env::now_ms()).is_err() {
                 C::Env::fatal(Fault::new(FaultKind::Corrupted, start.as_ptr()));
             }

@@ -94,7 +94,7 @@ impl Model {
             let mut listed = 0;
             state.for_each(|slab, fill| {
                 listed += 1;
-                assert_eq!(slab.fill, fill, "S4: in the list of its fill");
+                assert_eq!(slab.fill(), fill, "S4: in the list of its fill");
                 let start = slab.run_start().addr().get();
                 assert!(start.is_multiple_of(span), "a slab is aligned to its size");
                 let live = used.remove(&start).map_or(0, |objects| objects.len());
