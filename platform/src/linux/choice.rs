@@ -14,8 +14,8 @@
 //!
 //! `GRANULE_FRONTEND=thread` asks for threads; `rseq` for CPUs, also on
 //! kernels that are known to be broken, as far as they can be had at all.
-//! Before the C library has set
-//! that up the choice stays open, and blocks come from the slabs one by one.
+//! Before the C library has set the environment up the choice stays open, and
+//! blocks come from the slabs one by one.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -125,6 +125,12 @@ fn wish() -> Option<Wish> {
     })
 }
 
+/// Makes the compiler lay the branch to it out of the way: straight code was
+/// measured to be 1 % faster for CPUs, and no slower for threads.
+#[cold]
+#[inline(always)]
+fn seldom() {}
+
 /// The front end of the process's heap.
 #[derive(Debug, Default)]
 pub struct HostSlots(());
@@ -143,7 +149,10 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
     #[inline(always)]
     fn pop(&self, class: Class) -> *mut u8 {
         match rseq::chosen() {
-            0 => THREAD_SLOTS.pop(class),
+            0 => {
+                seldom();
+                THREAD_SLOTS.pop(class)
+            }
             area => CPU_SLOTS.pop_at(area, class),
         }
     }
@@ -151,8 +160,11 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
     #[inline(always)]
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         match rseq::chosen() {
-            // SAFETY: by the contract.
-            0 => unsafe { THREAD_SLOTS.push(class, object) },
+            0 => {
+                seldom();
+                // SAFETY: by the contract.
+                unsafe { THREAD_SLOTS.push(class, object) }
+            }
             // SAFETY: by the contract.
             area => unsafe { CPU_SLOTS.push_at(area, class, object) },
         }

@@ -81,6 +81,10 @@ pub(in crate::linux) fn set_up<S: Sequences>(
 
 /// Which numbers the kernel has.
 fn numbers() -> Numbers {
+    #[cfg(test)]
+    if std::env::var_os(super::tests::PHYSICAL).is_some() {
+        return Numbers::Physical;
+    }
     // SAFETY: no preconditions; 0 for what the kernel does not tell.
     let known = unsafe { libc::getauxval(AT_RSEQ_FEATURE_SIZE) };
     if known >= WITH_MM_CID { Numbers::Dense } else { Numbers::Physical }

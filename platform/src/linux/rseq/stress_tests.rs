@@ -13,7 +13,7 @@ use std::{env, println, process, thread};
 use granule_core::{Config, Heap};
 
 use super::super::choice::Caches;
-use super::tests::{again, caches_of_this_process, open, pin};
+use super::tests::{PHYSICAL, again, caches_of_this_process, open, pin};
 use super::*;
 use crate::HostPages;
 
@@ -231,9 +231,9 @@ fn every_object_has_one_owner() {
         Ok("skipped") => run::<arch::broken::Skipped>(20),
         _ if caches_of_this_process() != Caches::Cpus => None,
         _ => {
-            for tunables in ["", "glibc.pthread.rseq=0"] {
-                let variables = [(KIND, "restartable"), ("GLIBC_TUNABLES", tunables)];
-                let (passed, text) = again(CHILD, &variables);
+            let areas = ("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+            for variable in [("GLIBC_TUNABLES", ""), areas, (PHYSICAL, "1")] {
+                let (passed, text) = again(CHILD, &[(KIND, "restartable"), variable]);
                 assert!(passed && text.contains("1 passed"), "{text}");
                 println!("{text}");
             }

@@ -13,6 +13,9 @@ use granule_core::check::conformance::{Bench, Report, front_end};
 use super::super::choice::{Caches, caches};
 use super::*;
 
+/// Set, the process takes CPUs' physical numbers, as on older kernels.
+pub(super) const PHYSICAL: &str = "GRANULE_TEST_PHYSICAL";
+
 /// Who has the caches here: its first miss makes the process choose. Another
 /// thread may be at it.
 pub(super) fn caches_of_this_process() -> Caches {
@@ -91,12 +94,14 @@ pub(super) fn again(name: &str, variables: &[(&str, &str)]) -> (bool, String) {
 const CONFORMS: &str = "linux::rseq::tests::the_front_end_conforms_on_every_cpu";
 
 #[test]
-fn it_conforms_with_areas_of_our_own() {
+fn it_conforms_with_areas_of_our_own_and_with_physical_numbers() {
     if caches_of_this_process() != Caches::Cpus {
         return;
     }
-    let (passed, text) = again(CONFORMS, &[("GLIBC_TUNABLES", "glibc.pthread.rseq=0")]);
-    assert!(passed && text.contains("1 passed"), "{text}");
+    for variable in [("GLIBC_TUNABLES", "glibc.pthread.rseq=0"), (PHYSICAL, "1")] {
+        let (passed, text) = again(CONFORMS, &[variable]);
+        assert!(passed && text.contains("1 passed"), "{text}");
+    }
 }
 
 #[test]
