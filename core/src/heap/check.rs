@@ -23,8 +23,8 @@ pub struct Checked {
 impl<C: Config> Heap<C> {
     /// Walks the whole heap and verifies what `DESIGN.md` says of it: every
     /// page in exactly one run, free runs merged and in their bins, slabs
-    /// where their class says, parked runs with their slots, and that all
-    /// counts add up. For tests, and for who suspects a wild write.
+    /// where their class says, with bitmaps that agree with their counts,
+    /// parked runs with their slots, and that all sums are right. For tests, and for who suspects a wild write.
     ///
     /// Takes time in proportion to the heap, much of it under the lock of the
     /// regions, and allocates nothing.
@@ -59,6 +59,7 @@ impl<C: Config> Heap<C> {
                 Ok(())
             }
         })?;
+        self.slabs.check()?;
         for class in Class::all() {
             let stats = self.slabs.stats(class);
             let counted = stats.slabs == slabs[class.index()];

@@ -4,6 +4,8 @@
 //! back: four lists by quarters of occupancy decide, newest first in each.
 
 use super::header::Slab;
+use crate::base::class::Class;
+use crate::base::violation::Violation;
 
 /// Number of lists: full slabs are in none, list 0 has the fullest.
 const FILLS: usize = 4;
@@ -98,6 +100,31 @@ impl ClassSlabs {
     /// Objects free in slabs.
     pub(crate) fn free_objects(&self) -> usize {
         (0..FILLS).flat_map(|fill| self.list(fill)).map(|slab| slab.free() as usize).sum()
+    }
+
+    /// Verifies S4: each listed slab has free objects and is in the list of its
+    /// fill, linked both ways, and they are as many as counted; and the slabs
+    /// themselves.
+    pub(crate) fn check(&self, class: Class) -> Result<(), Violation> {
+        let mut listed = 0;
+        for fill in 0..FILLS {
+            let mut before = None;
+            for slab in self.list(fill) {
+                let here = slab.run_start().addr().get();
+                let ensure = |holds, found| Violation::unless(holds, "S4", found, here);
+                listed += 1;
+                ensure(listed <= self.partial, "more slabs in lists than counted, or a circle")?;
+                let own = core::ptr::eq(slab.info(), class.info());
+                ensure(own, "a slab in a list of another class")?;
+                ensure(slab.previous() == before, "a slab that is not linked back")?;
+                let right = slab.free() > 0 && fill_of(slab) == slab.fill();
+                ensure(right && usize::from(slab.fill()) == fill, "a slab in a wrong list")?;
+                slab.check()?;
+                before = Some(slab);
+            }
+        }
+        let counted = listed == self.partial && self.partial <= self.slabs;
+        Violation::unless(counted, "S4", "a slab with free objects that is in no list", 0)
     }
 
     /// Shows each listed slab with its list.

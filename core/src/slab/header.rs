@@ -24,6 +24,7 @@ use core::sync::atomic::{
 
 use crate::base::class::{Class, ClassInfo};
 use crate::base::units::PAGE_SIZE;
+use crate::base::violation::Violation;
 use crate::region::DESCRIPTOR_BYTES;
 
 /// Objects that one word of the bitmap stands for.
@@ -199,17 +200,28 @@ impl Slab {
         unsafe { self.0.add(1).cast::<AtomicUsize>().add(index as usize).as_ref() }
     }
 
-    /// Fails unless summary and count agree with the bitmap (S2, S3).
+    /// Verifies that summary and count agree with the bitmap (S2, S3), and that
+    /// no bit stands for an object that there is not (S1).
+    pub(crate) fn check(self) -> Result<(), Violation> {
+        let here = self.run_start().addr().get();
+        let ensure = |holds, invariant, found| Violation::unless(holds, invariant, found, here);
+        let objects = self.info().objects;
+        let words = objects.div_ceil(WORD);
+        let bits = |word| self.word(word).load(Relaxed);
+        let occupied = (0..words).filter(|&word| bits(word) != 0);
+        let summary = occupied.fold(0, |sum, word| sum | 1 << word);
+        ensure(self.header().summary.get() == summary, "S2", "a summary that is not its bitmap's")?;
+        let free: u32 = (0..words).map(|word| bits(word).count_ones()).sum();
+        ensure(free == self.free(), "S3", "a count that is not its bitmap's")?;
+        let beyond = objects % WORD;
+        let none = beyond == 0 || bits(words - 1) >> beyond == 0;
+        ensure(none, "S1", "a free object that there is not")
+    }
+
+    /// Fails unless all that [`check`](Self::check) verifies holds.
     #[cfg(test)]
     pub(crate) fn check_bitmap(self) {
-        let words = self.info().objects.div_ceil(WORD);
-        let bits = |word| self.word(word).load(Relaxed);
-        let summary =
-            (0..words).filter(|&word| bits(word) != 0).fold(0, |sum, word| sum | 1 << word);
-        assert_eq!(self.header().summary.get(), summary, "S2");
-        assert_eq!((0..words).map(|word| bits(word).count_ones()).sum::<u32>(), self.free(), "S3");
-        let beyond = self.info().objects % WORD;
-        assert!(beyond == 0 || bits(words - 1) >> beyond == 0, "no bit without an object");
+        self.check().expect("a whole slab");
     }
 
     /// Claims up to `out.len()` objects, the lowest first, and stores them
@@ -281,3 +293,7 @@ impl Slab {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod tests;

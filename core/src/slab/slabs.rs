@@ -13,6 +13,7 @@ use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::sync::Lock;
 use crate::base::units::PageCount;
+use crate::base::violation::Violation;
 use crate::region::Contents;
 use crate::region::Regions;
 
@@ -201,6 +202,12 @@ impl<C: Config> Slabs<C> {
             }
             Self::give_runs(regions, retired);
         }
+    }
+
+    /// Verifies S1 to S4 of every slab that has free objects, a class at a time
+    /// under its lock.
+    pub(crate) fn check(&self) -> Result<(), Violation> {
+        Class::all().try_for_each(|class| self.classes[class.index()].lock().check(class))
     }
 
     /// Counts of one class.
