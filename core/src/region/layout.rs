@@ -1,7 +1,7 @@
 //! Where tables and pages lie in a reservation.
 
 use super::descriptor::{DESCRIPTOR_BYTES, TABLE_BYTES};
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down, align_up};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount, align_down, align_up};
 
 /// Bytes kept for the region's header.
 pub(super) const HEADER_BYTES: usize = 2048;
@@ -12,9 +12,6 @@ const BASE_ALIGN: usize = 2 << 20;
 
 /// What is large enough for that.
 const ALIGNED_FROM: usize = 64 << 20;
-
-/// Most pages of a region: what a tag can express.
-const MAX_PAGES: usize = (1 << 30) - 1;
 
 /// Addresses of a region's parts.
 pub(super) struct Layout {
@@ -36,7 +33,7 @@ pub(super) fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<
     let align = if bytes >= ALIGNED_FROM { BASE_ALIGN } else { machine_page.max(PAGE_SIZE) };
     let header = align_up(HEADER_BYTES, DESCRIPTOR_BYTES)?;
     // One page more than can fit at first, then as many as do.
-    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min(MAX_PAGES);
+    let mut pages = (bytes.checked_sub(header)? / (PAGE_SIZE + TABLE_BYTES)).min(PageCount::MAX);
     loop {
         let classes = start + header;
         let tags = align_up(classes + pages, 4)?;
@@ -58,7 +55,7 @@ pub(super) fn layout(start: usize, bytes: usize, machine_page: usize) -> Option<
 /// `align` pages surely fits. `None` when there can be none.
 pub(super) fn bytes_for(pages: u32, align: u32, machine_page: usize) -> Option<usize> {
     let span = (pages as usize).checked_add(align as usize - 1)?;
-    if span > MAX_PAGES {
+    if span > PageCount::MAX {
         return None;
     }
     let pages = span + 2;
@@ -102,7 +99,7 @@ mod tests {
         for (pages, align) in [(1, 1), (16, 16), (1000, 512), (100_000, 1), (4, 16384)] {
             for machine_page in [4096, 65536] {
                 let bytes = bytes_for(pages, align, machine_page).unwrap();
-                for start in [0x7_0000_0000 + machine_page, bytes.wrapping_neg()] {
+                for start in [0x7000_0000 + machine_page, bytes.wrapping_neg()] {
                     let place = layout(start, bytes, machine_page).unwrap();
                     let fit = Fit { len: pages, align, phase: place.base >> PAGE_SHIFT };
                     assert!(fit.first_aligned(0) + u64::from(pages) <= u64::from(place.pages));
