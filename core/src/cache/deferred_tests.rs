@@ -1,13 +1,13 @@
 //! The stack of deferred blocks, alone and with several threads.
 
-use std::boxed::Box;
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use super::*;
+use crate::check::surroundings::{for_ever, unless_miri};
 
 fn block(number: u64) -> NonNull<u8> {
-    NonNull::from(Box::leak(Box::new(number))).cast()
+    NonNull::from(for_ever(number)).cast()
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn what_was_pushed_comes_out_once_newest_first() {
 
 #[test]
 fn threads_lose_nothing_and_get_nothing_twice() {
-    const EACH: usize = 2_000;
+    const EACH: usize = unless_miri(2_000, 50);
     static DEFERRED: Deferred = Deferred::new();
     let mut all: Vec<usize> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

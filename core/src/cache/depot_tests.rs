@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::sheaf::max_order;
-use crate::check::surroundings::{TestConfig, cases, object, sheaf};
+use crate::check::surroundings::{TestConfig, cases, object, sheaf, unless_miri};
 
 fn full(class: Class, order: u8, number: usize) -> Sheaf {
     let mut sheaf = sheaf(class, order);
@@ -28,7 +28,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         3 => Just(Action::Take),
         1 => Just(Action::Trim),
     ];
-    prop::collection::vec(action, 1..200)
+    prop::collection::vec(action, 1..unless_miri(200, 40))
 }
 
 proptest! {

@@ -2,14 +2,15 @@
 
 use core::ptr::NonNull;
 use std::alloc::Layout;
-use std::boxed::Box;
 use std::vec::Vec;
 
 use crate::base::config::Config;
 use crate::base::limits::Limits;
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::check::arena::Arena;
-use crate::check::surroundings::{Entered, TestConfig, TestCpu, TestEnv, advance, migrate};
+use crate::check::surroundings::{
+    Entered, TestConfig, TestCpu, TestEnv, advance, for_ever, migrate,
+};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -36,7 +37,7 @@ impl Config for OwnOnly {
 /// A heap that lives for ever, as its slots do.
 fn heap<C: Config<Pages = Arena>>(front: C::Front) -> &'static Heap<C> {
     let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
-    Box::leak(Box::new(Heap::new(arena, front)))
+    for_ever(Heap::new(arena, front))
 }
 
 const WORDS: Layout = Layout::new::<[u64; 8]>();

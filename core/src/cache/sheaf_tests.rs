@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::tops::Tops;
-use crate::check::surroundings::{cases, object, sheaf};
+use crate::check::surroundings::{cases, object, sheaf, unless_miri};
 
 fn classes() -> impl Strategy<Value = Class> {
     (1..crate::base::class::CLASSES as u8).prop_map(Class::from_index)
@@ -61,7 +61,7 @@ proptest! {
     #[test]
     fn a_sheaf_is_a_bounded_stack(
         (class, order) in kinds(),
-        actions in prop::collection::vec(0..5u8, 1..300),
+        actions in prop::collection::vec(0..5u8, 1..unless_miri(300, 60)),
     ) {
         let tops = Tops::new();
         let room = capacity(class, order);

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::surroundings::{cases, object, sheaf};
+use crate::check::surroundings::{cases, object, sheaf, unless_miri};
 
 /// Stash and shadow: the first object tells one full sheaf from another.
 struct Model {
@@ -109,7 +109,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => class().prop_map(Action::Grow),
         1 => Just(Action::Reset),
     ];
-    prop::collection::vec(action, 1..200)
+    prop::collection::vec(action, 1..unless_miri(200, 40))
 }
 
 proptest! {

@@ -2,9 +2,14 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicPtr;
 use std::alloc::Layout;
+use std::boxed::Box;
+use std::sync::{Mutex, PoisonError};
+use std::vec::Vec;
 
 use proptest::prelude::ProptestConfig;
+use proptest::test_runner::RngAlgorithm;
 
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -99,12 +104,33 @@ impl Config for TestConfig {
     type Env = TestEnv;
 }
 
+/// What lives for ever: where those who look for leaks find it.
+static KEPT: Mutex<Vec<AtomicPtr<u8>>> = Mutex::new(Vec::new());
+
+/// Keeps memory for ever.
+pub(crate) fn keep(pointer: NonNull<u8>) {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.push(AtomicPtr::new(pointer.as_ptr()));
+}
+
+/// Keeps a value for ever, as a `static` would.
+pub(crate) fn for_ever<T: 'static>(value: T) -> &'static mut T {
+    let pointer = Box::into_raw(Box::new(value));
+    // SAFETY: a box's pointer is not null, and nobody else uses this one: what
+    // is kept is only kept.
+    unsafe {
+        keep(NonNull::new_unchecked(pointer).cast());
+        &mut *pointer
+    }
+}
+
 /// An empty sheaf in memory of its own, which it keeps for ever.
 pub(crate) fn sheaf(class: Class, order: u8) -> Sheaf {
     let bytes = words(order) * size_of::<Word>();
     let layout = Layout::from_size_align(bytes, SHEAF_ALIGN).expect("a layout");
     // SAFETY: not empty.
     let block = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).expect("memory");
+    keep(block);
     // SAFETY: fresh, of that many words, aligned, empty.
     unsafe { Sheaf::format(block.cast(), class, order) }
 }
@@ -114,10 +140,18 @@ pub(crate) fn object(number: usize) -> NonNull<u8> {
     NonNull::new(core::ptr::without_provenance_mut(16 * (number + 1))).expect("not 0")
 }
 
-/// As many cases as usual, unless `PROPTEST_CASES` says how many.
+/// How many of what takes long: `usual`, but in Miri, which is some hundred
+/// times slower than the machine, `in_miri`.
+pub(crate) const fn unless_miri(usual: usize, in_miri: usize) -> usize {
+    if cfg!(miri) { in_miri } else { usual }
+}
+
+/// As many cases as usual, unless `PROPTEST_CASES` says how many; in Miri two.
 pub(crate) fn cases(usual: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     let asked = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if asked { config.cases } else { usual };
-    ProptestConfig { cases, failure_persistence: None, ..config }
+    let cases = if asked { config.cases } else { unless_miri(usual as usize, 2) as u32 };
+    // The usual generator takes most of the time in Miri.
+    let rng_algorithm = if cfg!(miri) { RngAlgorithm::XorShift } else { config.rng_algorithm };
+    ProptestConfig { cases, rng_algorithm, failure_persistence: None, ..config }
 }

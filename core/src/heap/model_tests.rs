@@ -12,7 +12,9 @@ use super::Heap;
 use crate::base::class::Class;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse, is_all};
-use crate::check::surroundings::{TestConfig, advance, cases, interrupt, migrate};
+use crate::check::surroundings::{
+    TestConfig, advance, cases, for_ever, interrupt, migrate, unless_miri,
+};
 use crate::provider::Capabilities;
 
 type TestHeap = Heap<TestConfig>;
@@ -77,7 +79,7 @@ impl Model {
     fn new(arena: Arena) -> Self {
         migrate(0);
         // Slots live for ever.
-        let heap = Box::leak(Box::new(Heap::new(arena, Guarded::new())));
+        let heap = for_ever(Heap::new(arena, Guarded::new()));
         Self { heap, blocks: Vec::new(), seed: 0, lossy: false }
     }
 
@@ -251,7 +253,7 @@ proptest! {
     #[test]
     fn blocks_are_apart_and_nothing_is_lost(
         (page, can) in arenas(),
-        actions in actions(120),
+        actions in actions(unless_miri(120, 24)),
     ) {
         let mut model = Model::new(Arena::new(page, can, 2 << 30));
         for (interrupted, action) in actions {
@@ -266,7 +268,7 @@ proptest! {
     #[test]
     fn a_shortage_changes_nothing_and_passes(
         (page, can) in arenas(),
-        actions in actions(80),
+        actions in actions(unless_miri(80, 24)),
         pages in 8..1000usize,
         refuse in prop_oneof![
             Just(Refuse::Nothing), Just(Refuse::Commit), Just(Refuse::CommitOverPage),
@@ -341,10 +343,10 @@ fn every_call_refused_in_turn_alone_and_for_good() {
         assert!(calls > 10, "{calls} calls");
         let mut number = 0;
         while play(page, can, Refuse::Call(number)) > number {
-            number += 1;
+            number += unless_miri(1, 11);
         }
         assert!(number >= calls / 2, "{number} of {calls}");
-        for first in (0..calls).step_by(7) {
+        for first in (0..calls).step_by(unless_miri(7, 61)) {
             play(page, can, Refuse::FromCall(first));
         }
     }

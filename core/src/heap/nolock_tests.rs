@@ -1,14 +1,13 @@
 //! Calls that may not wait, beside and on top of the others.
 
 use std::alloc::Layout;
-use std::boxed::Box;
 use std::vec::Vec;
 
 use core::ptr::NonNull;
 
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, interrupt, migrate};
+use crate::check::surroundings::{TestConfig, for_ever, interrupt, migrate};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -16,7 +15,7 @@ const WORDS: Layout = Layout::new::<[u64; 6]>();
 
 fn heap() -> &'static Heap<TestConfig> {
     let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
-    Box::leak(Box::new(Heap::new(arena, Guarded::new())))
+    for_ever(Heap::new(arena, Guarded::new()))
 }
 
 fn take(heap: &Heap<TestConfig>) -> Option<NonNull<u8>> {

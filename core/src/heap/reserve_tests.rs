@@ -1,7 +1,6 @@
 //! Reserves: all or nothing, each block once, nothing lost.
 
 use std::alloc::Layout;
-use std::boxed::Box;
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
@@ -10,12 +9,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
-use crate::check::surroundings::{TestConfig, cases};
+use crate::check::surroundings::{TestConfig, cases, for_ever};
 use crate::provider::Capabilities;
 
 fn heap() -> &'static Heap<TestConfig> {
     let arena = Arena::new(4096, Capabilities::all(), 256 << 20);
-    Box::leak(Box::new(Heap::new(arena, Guarded::new())))
+    for_ever(Heap::new(arena, Guarded::new()))
 }
 
 fn free(heap: &Heap<TestConfig>, block: NonNull<u8>, layout: Layout) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::bins::BINS;
 use super::*;
-use crate::check::surroundings::cases;
+use crate::check::surroundings::{cases, unless_miri};
 
 /// Boundary marks, links and stamps in vectors.
 struct Table {
@@ -274,7 +274,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Action::TakeLast),
         1 => len().prop_map(|min| Action::TakeResident { min }),
     ];
-    prop::collection::vec(action, 1..150)
+    prop::collection::vec(action, 1..unless_miri(150, 30))
 }
 
 proptest! {
@@ -311,17 +311,18 @@ proptest! {
     }
 }
 
-/// Two hundred runs of one bin that do not fit, in front of one that does.
+/// More runs of one bin than are looked at that do not fit, in front of one that does.
 #[test]
 fn a_run_that_fits_is_found_behind_any_number_that_do_not() {
-    let mut model = Model::new(1000, 0);
-    for _ in 0..500 {
+    const LEN: u32 = unless_miri(1000, 200) as u32;
+    let mut model = Model::new(LEN, 0);
+    for _ in 0..LEN / 2 {
         assert!(model.take(2, 2).is_some());
     }
     model.shrink(0, 1, CLEAN);
     let single = model.take(1, 1).expect("the second granule");
     model.give(0, CLEAN);
-    for start in (2..1000).step_by(2) {
+    for start in (2..LEN).step_by(2) {
         model.shrink(start, 1, CLEAN);
     }
     assert_eq!(single.start, 1);

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::arena::{Arena, Refuse, is_all};
-use crate::check::surroundings::{TestConfig, advance, cases};
+use crate::check::surroundings::{TestConfig, advance, cases, unless_miri};
 use crate::provider::PageProvider;
 use crate::region::purge::Urgency;
 
@@ -175,7 +175,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
             .prop_map(|(urgency, later)| Action::GiveBack { urgency, later }),
         1 => refuse.prop_map(Action::Refuse),
     ];
-    prop::collection::vec(action, 1..60)
+    prop::collection::vec(action, 1..unless_miri(60, 20))
 }
 
 fn arenas() -> impl Strategy<Value = (usize, Capabilities, usize)> {
@@ -320,7 +320,7 @@ fn threads_share_regions_and_nothing_else() {
             ((state >> 33) % below) as u32
         };
         let mut out: Vec<Out> = Vec::new();
-        for step in 0..1500u32 {
+        for step in 0..unless_miri(1500, 60) as u32 {
             let pages = 1 + random(if step % 16 == 0 { 300 } else { 20 });
             match random(if out.len() > 20 { 9 } else { 7 }) {
                 0 => drop(regions.give_back(&arena, step, Urgency::All)),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::units::PAGE_SIZE;
 use crate::check::arena::{Arena, Refuse};
-use crate::check::surroundings::{TestConfig, cases};
+use crate::check::surroundings::{TestConfig, cases, unless_miri};
 use crate::provider::Capabilities;
 
 struct Model {
@@ -129,7 +129,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => Just(Action::ReturnEmpty),
         1 => refuse.prop_map(Action::Refuse),
     ];
-    prop::collection::vec(action, 1..60)
+    prop::collection::vec(action, 1..unless_miri(60, 12))
 }
 
 proptest! {
@@ -172,7 +172,7 @@ proptest! {
 /// Every object of a slab of every class, and the colours of many slabs.
 #[test]
 fn every_class_hands_out_all_it_has_in_changing_colours() {
-    for class in Class::all() {
+    for class in Class::all().step_by(unless_miri(1, 9)) {
         let info = class.info();
         let mut model = Model::new(Capabilities::all());
         let mut colours = BTreeSet::new();

@@ -1,19 +1,17 @@
 //! The suite passes front ends that conform, and names what others break.
 
-use std::boxed::Box;
-
 use super::{Bench, front_end};
 use crate::base::class::Class;
 use crate::cache::guarded::Guarded;
 use crate::cache::sheaf::Top;
 use crate::cache::slot::Slot;
 use crate::cache::{Current, FrontEnd};
-use crate::check::surroundings::{TestCpu, TestEnv, migrate};
+use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate};
 
 type Portable = Guarded<TestCpu, TestEnv, 2>;
 
 fn bench() -> &'static mut Bench<TestEnv> {
-    Box::leak(Box::default())
+    for_ever(Bench::default())
 }
 
 #[test]

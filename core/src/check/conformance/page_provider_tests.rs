@@ -3,8 +3,8 @@
 use core::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
-use super::page_provider;
 use super::{Failure, Report};
+use super::{ROUNDS, page_provider};
 use crate::check::arena::Arena;
 use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
 
@@ -101,7 +101,7 @@ unsafe impl PageProvider for Liar {
                 Err(ProviderError)
             };
         }
-        if self.lies(Lie::LeaksOnRelease) && once > 100 {
+        if self.lies(Lie::LeaksOnRelease) && once > ROUNDS / 2 {
             return Err(ProviderError);
         }
         let mut got = self.arena.reserve(bytes + (64 << 10))?;
