@@ -9,7 +9,7 @@ use crate::base::limits::Limits;
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::check::arena::Arena;
 use crate::check::surroundings::{
-    Entered, TestConfig, TestCpu, TestEnv, advance, for_ever, migrate,
+    Entered, TestConfig, TestCpu, TestEnv, advance, for_ever, migrate, unless_miri,
 };
 use crate::heap::Heap;
 use crate::provider::Capabilities;
@@ -44,8 +44,9 @@ const WORDS: Layout = Layout::new::<[u64; 8]>();
 
 /// Allocates and frees enough to fill the caches of the caller's CPU.
 fn warm<C: Config>(heap: &Heap<C>) {
-    let blocks: Vec<_> = (0..500).filter_map(|_| NonNull::new(heap.alloc(WORDS))).collect();
-    assert_eq!(blocks.len(), 500);
+    const BLOCKS: usize = unless_miri(500, 60);
+    let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| NonNull::new(heap.alloc(WORDS))).collect();
+    assert_eq!(blocks.len(), BLOCKS);
     for block in blocks {
         // SAFETY: live, of that layout.
         unsafe { heap.dealloc(block, WORDS) };

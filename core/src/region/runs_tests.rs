@@ -314,7 +314,7 @@ proptest! {
 /// More runs of one bin than are looked at that do not fit, in front of one that does.
 #[test]
 fn a_run_that_fits_is_found_behind_any_number_that_do_not() {
-    const LEN: u32 = unless_miri(1000, 200) as u32;
+    const LEN: u32 = unless_miri(1000, 140) as u32;
     let mut model = Model::new(LEN, 0);
     for _ in 0..LEN / 2 {
         assert!(model.take(2, 2).is_some());

@@ -93,7 +93,7 @@ unsafe impl PageProvider for Liar {
 
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
         let once = self.calls.fetch_add(1, Relaxed);
-        if bytes > 1 << 40 {
+        if bytes > usize::MAX / 4 {
             let got = self.arena.reserve(4096)?;
             return if self.lies(Lie::AnySize) {
                 Ok(Reservation { bytes, ..got })
