@@ -8,9 +8,13 @@
 //! So whoever has not heard of the choice yet misses, asks, and hears.
 //!
 //! ```text
-//! Open ─ first miss ─▶ Preparing ┬▶ Cpus       (table filled, then published)
-//!   └────────────────────────────┴▶ Threads
+//! Open ─ first miss ─▶ Preparing ┬▶ CPUs, by dense or physical numbers
+//!                                └▶ threads
 //! ```
+//!
+//! CPUs with physical numbers come last on fast paths, after those of threads:
+//! kernels since 6.3 have the others. (By a call, they would make every hit
+//! save a register.)
 //!
 //! `GRANULE_FRONTEND=thread` asks for threads; `rseq` for CPUs, also on
 //! kernels that are known to be broken, as far as they can be had at all.
@@ -26,9 +30,9 @@ use granule_core::cache::slot::Slot;
 use granule_core::cache::{Current, NoSuchCpu};
 
 use super::env::HostEnv;
-use super::rseq::{self, CpuSlots, Rigour};
+use super::rseq::{self, CpuSlots, Dense, Numbers, Physical, Rigour};
 use super::settings;
-use super::threads::ThreadSlots;
+use super::threads::{ThreadSlots, own_tops};
 
 /// Who has the caches of the process's heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,55 +67,80 @@ enum Wish {
 
 const OPEN: u8 = 0;
 const PREPARING: u8 = 1;
-const CPUS: u8 = 2;
-const THREADS: u8 = 3;
+const DENSE: u8 = 2;
+const PHYSICAL: u8 = 3;
+const THREADS: u8 = 4;
 
 static CHOICE: AtomicU8 = AtomicU8::new(OPEN);
 
-// SAFETY: `choose` opens it, and nobody uses it before that: the offset of
-// areas is 0, and the choice not `CPUS`.
-static CPU_SLOTS: CpuSlots = unsafe { CpuSlots::new() };
+// SAFETY: `choose` opens one, and nobody uses either before it is chosen.
+static DENSE_SLOTS: CpuSlots<Dense> = unsafe { CpuSlots::new() };
+// SAFETY: as above.
+static PHYSICAL_SLOTS: CpuSlots<Physical> = unsafe { CpuSlots::new() };
 static THREAD_SLOTS: ThreadSlots = ThreadSlots::new();
 
 /// Who has the caches of the process's heap.
 #[must_use]
 pub fn caches() -> Caches {
-    // Acquire: pairs with the Release in `choose`.
-    match CHOICE.load(Ordering::Acquire) {
-        CPUS => Caches::Cpus,
+    match choice() {
+        DENSE | PHYSICAL => Caches::Cpus,
         THREADS => Caches::Threads,
         _ => Caches::Open,
     }
 }
 
-/// The same, choosing first if it has to be.
+fn choice() -> u8 {
+    // Acquire: pairs with the Release in `choose`.
+    CHOICE.load(Ordering::Acquire)
+}
+
+/// The front end of slow paths, chosen first if it has to be.
 #[inline]
-fn chosen() -> Caches {
-    match caches() {
-        Caches::Open => choose(),
-        caches => caches,
+fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
+    match choice() {
+        OPEN => choose(),
+        choice => front_end(choice),
+    }
+}
+
+#[inline]
+fn front_end(choice: u8) -> Option<&'static dyn FrontEnd<HostEnv>> {
+    match choice {
+        DENSE => Some(&DENSE_SLOTS),
+        PHYSICAL => Some(&PHYSICAL_SLOTS),
+        THREADS => Some(&THREAD_SLOTS),
+        _ => None,
     }
 }
 
 #[cold]
-fn choose() -> Caches {
-    let Some(wish) = wish() else { return Caches::Open };
+fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
+    let wish = wish()?;
     // Relaxed: what is handed over is so by the store below.
     let ours =
         CHOICE.compare_exchange(OPEN, PREPARING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     if ours {
         let rigour = if wish == Wish::Cpus { Rigour::Insistent } else { Rigour::Careful };
-        let cpus = wish != Wish::Threads && rseq::set_up(&CPU_SLOTS, rigour).is_ok();
-        // Release: pairs with the Acquire in `caches`.
-        CHOICE.store(if cpus { CPUS } else { THREADS }, Ordering::Release);
+        let choice = match rseq::numbers() {
+            _ if wish == Wish::Threads => THREADS,
+            Numbers::Dense if rseq::set_up(&DENSE_SLOTS, rigour).is_ok() => DENSE,
+            Numbers::Physical if rseq::set_up(&PHYSICAL_SLOTS, rigour).is_ok() => PHYSICAL,
+            _ => THREADS,
+        };
+        // Release: pairs with the Acquire in `choice`.
+        CHOICE.store(choice, Ordering::Release);
     }
-    caches()
+    front_end(choice())
 }
 
 /// In the child of a fork: ends a choice that another thread was about to
 /// make, as published or as open again.
 pub(super) fn settle() {
-    let settled = if rseq::chosen() == 0 { OPEN } else { CPUS };
+    let settled = match () {
+        () if Numbers::Dense.areas() != 0 => DENSE,
+        () if Numbers::Physical.areas() != 0 => PHYSICAL,
+        () => OPEN,
+    };
     // Relaxed: there is no other thread.
     let _ = CHOICE.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
 }
@@ -143,76 +172,65 @@ impl HostSlots {
     }
 }
 
-// SAFETY: forwards to one of two that keep the contract, always the same:
-// those who come before the choice miss.
+// SAFETY: forwards to one of three that keep the contract, always the same:
+// those who come before the choice miss, and the two others have no caches.
 unsafe impl FrontEnd<HostEnv> for HostSlots {
     #[inline(always)]
     fn pop(&self, class: Class) -> *mut u8 {
-        match rseq::chosen() {
+        match Numbers::Dense.areas() {
             0 => {
                 seldom();
-                THREAD_SLOTS.pop(class)
+                match own_tops() {
+                    // SAFETY: the thread's own.
+                    Some(tops) => unsafe { tops.pop(class) },
+                    None => PHYSICAL_SLOTS.pop(class),
+                }
             }
-            area => CPU_SLOTS.pop_at(area, class),
+            area => DENSE_SLOTS.pop_at(area, class),
         }
     }
 
     #[inline(always)]
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
-        match rseq::chosen() {
+        match Numbers::Dense.areas() {
             0 => {
                 seldom();
-                // SAFETY: by the contract.
-                unsafe { THREAD_SLOTS.push(class, object) }
+                match own_tops() {
+                    // SAFETY: the thread's own; the rest by the contract.
+                    Some(tops) => unsafe { tops.push(class, object) },
+                    // SAFETY: by the contract.
+                    None => unsafe { PHYSICAL_SLOTS.push(class, object) },
+                }
             }
             // SAFETY: by the contract.
-            area => unsafe { CPU_SLOTS.push_at(area, class, object) },
+            area => unsafe { DENSE_SLOTS.push_at(area, class, object) },
         }
     }
 
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
-        match rseq::chosen() {
-            // SAFETY: by the contract.
-            0 => unsafe { THREAD_SLOTS.swap(class, expected, new) },
-            // SAFETY: by the contract.
-            _ => unsafe { CPU_SLOTS.swap(class, expected, new) },
-        }
+        // SAFETY: by the contract.
+        chosen().is_some_and(|front| unsafe { front.swap(class, expected, new) })
     }
 
     fn current(&self) -> Current<'_, HostEnv> {
-        match chosen() {
-            Caches::Cpus => CPU_SLOTS.current(),
-            Caches::Threads => THREAD_SLOTS.current(),
-            Caches::Open => Current::Stopped,
-        }
+        chosen().map_or(Current::Stopped, FrontEnd::current)
     }
 
     fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {
-        match chosen() {
-            Caches::Cpus => CPU_SLOTS.attach(slot),
-            Caches::Threads => THREAD_SLOTS.attach(slot),
-            Caches::Open => false,
-        }
+        chosen().is_some_and(|front| front.attach(slot))
     }
 
     fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<HostEnv>>, NoSuchCpu> {
-        match chosen() {
-            Caches::Cpus => CPU_SLOTS.slot_of(cpu),
-            _ => Err(NoSuchCpu),
-        }
+        chosen().map_or(Err(NoSuchCpu), |front| front.slot_of(cpu))
     }
 
     fn stop(&self, slot: &Slot<HostEnv>) -> bool {
-        match chosen() {
-            Caches::Cpus => CPU_SLOTS.stop(slot),
-            Caches::Threads => THREAD_SLOTS.stop(slot),
-            Caches::Open => false,
-        }
+        chosen().is_some_and(|front| front.stop(slot))
     }
 
     fn restart(&self, slot: &Slot<HostEnv>) {
-        if chosen() == Caches::Cpus {
-            CPU_SLOTS.restart(slot);
+        if let Some(front) = chosen() {
+            front.restart(slot);
         }
     }
 }
@@ -230,7 +248,7 @@ mod tests {
                     let block = heap.alloc(core::alloc::Layout::new::<[u64; 4]>());
                     // SAFETY: live, if there is memory.
                     unsafe { heap.free(core::ptr::NonNull::new(block).expect("memory")) };
-                    chosen()
+                    caches()
                 })
             });
             threads.map(|thread| thread.join().expect("no panic"))

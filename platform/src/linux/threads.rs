@@ -43,8 +43,9 @@ impl ThreadSlots {
     }
 }
 
+/// The tops of the thread's own cache, if it has one.
 #[inline(always)]
-fn own_tops() -> Option<&'static Tops> {
+pub(super) fn own_tops() -> Option<&'static Tops> {
     // SAFETY: null, `STOPPED`, or the tops of a slot: both live for ever.
     unsafe { tls::slot().cast::<Tops>().as_ref() }
 }

@@ -13,13 +13,11 @@
 //! comes after `membarrier`.
 
 use core::arch::asm;
-use core::sync::atomic::Ordering;
 
 use granule_core::base::class::Class;
 use granule_core::cache::sheaf::Top;
 
-use super::area::INDEX;
-use super::{Entry, Sequences, stopped};
+use super::{Entry, Numbers, Sequences, stopped};
 
 /// The kernel's word before every abort handler: `brk #0x45e0`.
 pub(super) const SIGNATURE: u32 = 0xd428_bc00;
@@ -98,20 +96,23 @@ macro_rules! handler {
     };
 }
 
-/// The words of the calling thread's that a sequence uses: its area, and its
-/// CPU's number.
+/// The calling thread's area.
 #[inline(always)]
-fn words(area: isize) -> (*mut u8, *mut u8) {
-    let pointer = thread_pointer();
-    // Relaxed: set before the area was, see `area::publish`.
-    let index = INDEX.load(Ordering::Relaxed);
-    (pointer.wrapping_offset(area), pointer.wrapping_offset(index))
+fn address(area: isize) -> *mut u8 {
+    thread_pointer().wrapping_offset(area)
 }
 
-/// Defines the sequences. `arm` is how they are announced to the kernel and
-/// `abort` what the handler does: tests break one or the other.
+/// Defines the sequences for CPUs' numbers of a kind, which are `at` an offset.
+/// `arm` is how they are announced to the kernel and `abort` what the handler
+/// does: tests break one or the other.
 macro_rules! sequences {
-    ($(#[$doc:meta])* $name:ident, arm: $arm:literal, abort: $abort:literal) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident: $numbers:ident,
+        at: $at:literal,
+        arm: $arm:literal,
+        abort: $abort:literal
+    ) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(in crate::linux) struct $name;
@@ -119,9 +120,11 @@ macro_rules! sequences {
         // SAFETY: see the module: each is announced before its first load of
         // the CPU's state, and ends in its only store to it.
         unsafe impl Sequences for $name {
+            const NUMBERS: Numbers = Numbers::$numbers;
+
             #[inline(always)]
             unsafe fn pop(area: isize, entries: &[Entry], class: Class) -> *mut u8 {
-                let (area, index) = words(area);
+                let area = address(area);
                 let object: *mut u8;
                 // SAFETY: by the contract; what it reads through a top is a
                 // sheaf's (C2), what it stores is its top's CPU's.
@@ -133,7 +136,7 @@ macro_rules! sequences {
                         "add {t}, {t}, :lo12:9b",
                         $arm,
                         "3:",
-                        "ldr {n:w}, [{index}]",
+                        concat!("ldr {n:w}, [{area}, #", $at, "]"),
                         "ldr {t}, [{entries}, {n}, lsl #3]",
                         "ldr {n}, [{t}, {class}, lsl #3]",
                         "ldr {there}, [{n}, #-8]!",
@@ -144,7 +147,6 @@ macro_rules! sequences {
                         "4:",
                         handler!($abort),
                         area = in(reg) area,
-                        index = in(reg) index,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         t = out(reg) _,
@@ -159,7 +161,7 @@ macro_rules! sequences {
 
             #[inline(always)]
             unsafe fn push(area: isize, entries: &[Entry], class: Class, object: *mut u8) -> bool {
-                let (area, index) = words(area);
+                let area = address(area);
                 let there: usize;
                 // SAFETY: as above; the word at a top that is no mark is free.
                 unsafe {
@@ -170,7 +172,7 @@ macro_rules! sequences {
                         "add {t}, {t}, :lo12:9b",
                         $arm,
                         "3:",
-                        "ldr {n:w}, [{index}]",
+                        concat!("ldr {n:w}, [{area}, #", $at, "]"),
                         "ldr {t}, [{entries}, {n}, lsl #3]",
                         "ldr {n}, [{t}, {class}, lsl #3]",
                         // An odd pointer is no object's, and would read as a mark.
@@ -182,7 +184,6 @@ macro_rules! sequences {
                         "4:",
                         handler!($abort),
                         area = in(reg) area,
-                        index = in(reg) index,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         object = in(reg) object,
@@ -202,7 +203,7 @@ macro_rules! sequences {
                 expected: Top,
                 new: Top,
             ) -> bool {
-                let (area, index) = words(area);
+                let area = address(area);
                 let done: usize;
                 // SAFETY: as above; `STOPPED` is left alone.
                 unsafe {
@@ -214,7 +215,7 @@ macro_rules! sequences {
                         $arm,
                         "3:",
                         "mov {done}, xzr",
-                        "ldr {n:w}, [{index}]",
+                        concat!("ldr {n:w}, [{area}, #", $at, "]"),
                         "ldr {t}, [{entries}, {n}, lsl #3]",
                         "cmp {t}, {stopped}",
                         "b.eq 4f",
@@ -226,7 +227,6 @@ macro_rules! sequences {
                         "4:",
                         handler!($abort),
                         area = in(reg) area,
-                        index = in(reg) index,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         stopped = in(reg) stopped(),
@@ -245,8 +245,17 @@ macro_rules! sequences {
 }
 
 sequences!(
-    /// The sequences as they have to be.
-    Restartable,
+    /// By `mm_cid`.
+    Dense: Dense,
+    at: "24",
+    arm: "str {t}, [{area}, #8]",
+    abort: "b 2b"
+);
+
+sequences!(
+    /// By `cpu_id`, for kernels that have no better.
+    Physical: Physical,
+    at: "4",
     arm: "str {t}, [{area}, #8]",
     abort: "b 2b"
 );
@@ -258,14 +267,16 @@ pub(super) mod broken {
 
     sequences!(
         /// Never announced to the kernel.
-        Unarmed,
+        Unarmed: Dense,
+        at: "24",
         arm: "/* {area} {t} */",
         abort: "b 2b"
     );
 
     sequences!(
         /// Cut short, and taken for done.
-        Skipped,
+        Skipped: Dense,
+        at: "24",
         arm: "str {t}, [{area}, #8]",
         abort: "b 4b"
     );

@@ -5,7 +5,7 @@
 //! distributions earlier). Where it does not (musl, older ones, or told so by
 //! `GLIBC_TUNABLES=glibc.pthread.rseq=0`) each thread registers an area of
 //! ours at its first slow path. Either way areas are at a constant offset
-//! from the thread pointer, which fast paths load from [`CHOSEN`].
+//! from the thread pointer, which fast paths load.
 //!
 //! Until a thread has registered ours, the number in it leads to an entry
 //! that is `STOPPED` for ever, so the thread misses. So it does again after
@@ -51,33 +51,60 @@ core::arch::global_asm!(
     outsider = const OUTSIDER,
 );
 
-/// The areas fast paths use, as an offset from the thread pointer; 0 as long
-/// as, or because, they do not.
-pub(super) static CHOSEN: AtomicIsize = AtomicIsize::new(0);
-/// Where a CPU's number is, likewise.
-pub(super) static INDEX: AtomicIsize = AtomicIsize::new(0);
+/// The areas fast paths use, as an offset from the thread pointer, where CPUs
+/// have dense numbers; 0 as long as, or because, they do not.
+static DENSE: AtomicIsize = AtomicIsize::new(0);
+/// The same, where they have physical numbers.
+static PHYSICAL: AtomicIsize = AtomicIsize::new(0);
 /// Every number is below.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 /// Whether the areas are ours.
 static OURS: AtomicBool = AtomicBool::new(false);
 
-/// The areas chosen, or 0.
-#[inline(always)]
-pub(in crate::linux) fn chosen() -> isize {
-    // Relaxed: `publish` has seen to it that all else is visible before.
-    CHOSEN.load(Ordering::Relaxed)
+/// Which field numbers CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::linux) enum Numbers {
+    /// `mm_cid`.
+    Dense,
+    /// `cpu_id`.
+    Physical,
+}
+
+impl Numbers {
+    /// The areas that are used with such numbers, or 0.
+    #[inline(always)]
+    pub(in crate::linux) fn areas(self) -> isize {
+        // Relaxed: `publish` has seen to it that all else is visible before.
+        self.published().load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn published(self) -> &'static AtomicIsize {
+        match self {
+            Self::Dense => &DENSE,
+            Self::Physical => &PHYSICAL,
+        }
+    }
+
+    fn offset(self) -> isize {
+        match self {
+            Self::Dense => MM_CID,
+            Self::Physical => CPU_ID,
+        }
+    }
+
+    /// Those that are used.
+    fn chosen() -> Option<(Self, isize)> {
+        [Self::Dense, Self::Physical]
+            .into_iter()
+            .map(|numbers| (numbers, numbers.areas()))
+            .find(|(_, areas)| *areas != 0)
+    }
 }
 
 /// Every CPU's number is below.
 pub(super) fn limit() -> usize {
     LIMIT.load(Ordering::Relaxed)
-}
-
-/// Which field numbers CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbers {
-    Dense,
-    Physical,
 }
 
 /// Areas that may be used.
@@ -120,12 +147,11 @@ impl Areas {
     }
 
     fn index(&self) -> isize {
-        self.offset + if self.numbers == Numbers::Dense { MM_CID } else { CPU_ID }
+        self.offset + self.numbers.offset()
     }
 
     /// Makes everything known but that these areas are chosen.
     pub(super) fn prepare(&self) {
-        INDEX.store(self.index(), Ordering::Relaxed);
         LIMIT.store(self.limit, Ordering::Relaxed);
         OURS.store(self.ours, Ordering::Relaxed);
     }
@@ -142,7 +168,7 @@ impl Areas {
 /// barrier: a thread that sees the offset sees all that was stored before.
 pub(super) fn publish(areas: &Areas) {
     // Release: for those who have no barrier but look at the choice first.
-    CHOSEN.store(areas.offset, Ordering::Release);
+    areas.numbers.published().store(areas.offset, Ordering::Release);
     if areas.ours {
         at_exit();
     }
@@ -158,12 +184,10 @@ fn field(offset: isize) -> &'static AtomicU32 {
 /// The number of the CPU the caller runs on; `None` where there is no cache
 /// for it. Registers the calling thread if it has to be.
 pub(super) fn number() -> Option<usize> {
-    if chosen() == 0 {
-        return None;
-    }
-    let index = field(INDEX.load(Ordering::Relaxed));
+    let (numbers, areas) = Numbers::chosen()?;
+    let index = field(areas + numbers.offset());
     let number = match index.load(Ordering::Relaxed) {
-        OUTSIDER if enter() => index.load(Ordering::Relaxed),
+        OUTSIDER if enter(areas) => index.load(Ordering::Relaxed),
         OUTSIDER => {
             index.store(REFUSED, Ordering::Relaxed);
             return None;
@@ -175,8 +199,8 @@ pub(super) fn number() -> Option<usize> {
 
 /// Registers the calling thread's area of ours.
 #[cold]
-fn enter() -> bool {
-    register(chosen()) && at_exit()
+fn enter(areas: isize) -> bool {
+    register(areas) && at_exit()
 }
 
 /// Sees to it that the area is taken back in time. May allocate, with the
@@ -191,9 +215,10 @@ fn at_exit() -> bool {
 
 /// Takes the calling thread's area back if it is one of ours.
 pub(in crate::linux) fn thread_ends() {
-    let area = chosen();
-    if area != 0 && OURS.load(Ordering::Relaxed) {
-        unregister(area, INDEX.load(Ordering::Relaxed));
+    if let Some((numbers, areas)) = Numbers::chosen()
+        && OURS.load(Ordering::Relaxed)
+    {
+        unregister(areas, areas + numbers.offset());
     }
 }
 

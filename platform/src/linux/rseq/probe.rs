@@ -65,7 +65,7 @@ pub(in crate::linux) fn set_up<S: Sequences>(
     if !membarrier::register() {
         return Err(Refusal::Membarrier);
     }
-    let areas = Areas::find(numbers(), limit).ok_or(Refusal::Area)?;
+    let areas = Areas::find(S::NUMBERS, limit).ok_or(Refusal::Area)?;
     let works = counts_cpus(&areas) && {
         areas.prepare();
         try_sequences(slots, &areas)
@@ -80,7 +80,7 @@ pub(in crate::linux) fn set_up<S: Sequences>(
 }
 
 /// Which numbers the kernel has.
-fn numbers() -> Numbers {
+pub(in crate::linux) fn numbers() -> Numbers {
     #[cfg(test)]
     if std::env::var_os(super::tests::PHYSICAL).is_some() {
         return Numbers::Physical;

@@ -226,14 +226,18 @@ const KIND: &str = "GRANULE_TEST_SEQUENCES";
 #[test]
 fn every_object_has_one_owner() {
     let left = match env::var(KIND).as_deref() {
-        Ok("restartable") => run::<Restartable>(2),
+        Ok("dense") => run::<Dense>(2),
+        Ok("physical") => run::<Physical>(2),
         Ok("unarmed") => run::<arch::broken::Unarmed>(20),
         Ok("skipped") => run::<arch::broken::Skipped>(20),
         _ if caches_of_this_process() != Caches::Cpus => None,
         _ => {
             let areas = ("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
-            for variable in [("GLIBC_TUNABLES", ""), areas, (PHYSICAL, "1")] {
-                let (passed, text) = again(CHILD, &[(KIND, "restartable"), variable]);
+            let none = ("GLIBC_TUNABLES", "");
+            for (kind, variable) in
+                [("dense", none), ("dense", areas), ("physical", (PHYSICAL, "1"))]
+            {
+                let (passed, text) = again(CHILD, &[(KIND, kind), variable]);
                 assert!(passed && text.contains("1 passed"), "{text}");
                 println!("{text}");
             }

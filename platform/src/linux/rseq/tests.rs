@@ -54,9 +54,9 @@ pub(super) fn pin(cpus: &[usize]) -> bool {
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) == 0 }
 }
 
-fn conforms_pinned(cpu: usize) -> Option<Report> {
+fn conforms_pinned<S: Sequences>(cpu: usize) -> Option<Report> {
     // SAFETY: `open` opens it.
-    let slots = Box::leak(Box::new(unsafe { CpuSlots::<Restartable>::new() }));
+    let slots = Box::leak(Box::new(unsafe { CpuSlots::<S>::new() }));
     let slots = open(slots)?;
     if !pin(&[cpu]) {
         println!("CPU {cpu} is not ours");
@@ -75,7 +75,11 @@ fn on_a_thread<R: Send + 'static>(test: impl FnOnce() -> R + Send + 'static) -> 
 fn the_front_end_conforms_on_every_cpu() {
     let cpus = std::thread::available_parallelism().expect("CPUs").get();
     for cpu in 0..cpus.min(8) {
-        if let Some(report) = on_a_thread(move || conforms_pinned(cpu)) {
+        let conforms = match numbers() {
+            Numbers::Dense => conforms_pinned::<Dense>,
+            Numbers::Physical => conforms_pinned::<Physical>,
+        };
+        if let Some(report) = on_a_thread(move || conforms(cpu)) {
             assert_eq!(report.refusals, 0, "any CPU can be stopped");
         }
     }
@@ -123,7 +127,7 @@ fn the_areas_are_whose_they_should_be() {
 }
 
 fn area_pointer() -> *mut u8 {
-    arch::thread_pointer().wrapping_offset(chosen())
+    arch::thread_pointer().wrapping_offset(Numbers::Dense.areas())
 }
 
 fn own_pointer() -> *mut u8 {

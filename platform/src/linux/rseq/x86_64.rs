@@ -22,8 +22,7 @@ use core::arch::asm;
 use granule_core::base::class::Class;
 use granule_core::cache::sheaf::Top;
 
-use super::area::INDEX;
-use super::{Entry, Sequences, stopped};
+use super::{Entry, Numbers, Sequences, stopped};
 
 /// The kernel's word before every abort handler.
 pub(super) const SIGNATURE: u32 = 0x5305_3053;
@@ -97,10 +96,17 @@ macro_rules! handler {
     };
 }
 
-/// Defines the sequences. `arm` is how they are announced to the kernel and
-/// `abort` what the handler does: tests break one or the other.
+/// Defines the sequences for CPUs' numbers of a kind, which are `at` an offset.
+/// `arm` is how they are announced to the kernel and `abort` what the handler
+/// does: tests break one or the other.
 macro_rules! sequences {
-    ($(#[$doc:meta])* $name:ident, arm: $arm:literal, abort: $abort:literal) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident: $numbers:ident,
+        at: $at:literal,
+        arm: $arm:literal,
+        abort: $abort:literal
+    ) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(in crate::linux) struct $name;
@@ -108,6 +114,8 @@ macro_rules! sequences {
         // SAFETY: see the module: each is announced before its first load of
         // the CPU's state, and ends in its only store to it.
         unsafe impl Sequences for $name {
+            const NUMBERS: Numbers = Numbers::$numbers;
+
             #[inline(always)]
             unsafe fn pop(area: isize, entries: &[Entry], class: Class) -> *mut u8 {
                 let object: *mut u8;
@@ -120,8 +128,7 @@ macro_rules! sequences {
                         "lea {t}, [rip + 9b]",
                         $arm,
                         "3:",
-                        "mov {n}, qword ptr [rip + {index}]",
-                        "mov {n:e}, dword ptr fs:[{n}]",
+                        concat!("mov {n:e}, dword ptr fs:[{area} + ", $at, "]"),
                         "mov {t}, qword ptr [{entries} + 8*{n}]",
                         "mov {n}, qword ptr [{t} + 8*{class}]",
                         "mov {object}, qword ptr [{n} - 8]",
@@ -138,7 +145,6 @@ macro_rules! sequences {
                         "jmp 4b",
                         ".popsection",
                         area = in(reg) area,
-                        index = sym INDEX,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         t = out(reg) _,
@@ -160,8 +166,7 @@ macro_rules! sequences {
                         "lea {t}, [rip + 9b]",
                         $arm,
                         "3:",
-                        "mov {n}, qword ptr [rip + {index}]",
-                        "mov {n:e}, dword ptr fs:[{n}]",
+                        concat!("mov {n:e}, dword ptr fs:[{area} + ", $at, "]"),
                         "mov {t}, qword ptr [{entries} + 8*{n}]",
                         "mov {n}, qword ptr [{t} + 8*{class}]",
                         // An odd pointer is no object's, and would read as a mark.
@@ -175,7 +180,6 @@ macro_rules! sequences {
                         "4:",
                         handler!($abort),
                         area = in(reg) area,
-                        index = sym INDEX,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         object = in(reg) object,
@@ -206,8 +210,7 @@ macro_rules! sequences {
                         $arm,
                         "3:",
                         "xor {done:e}, {done:e}",
-                        "mov {n}, qword ptr [rip + {index}]",
-                        "mov {n:e}, dword ptr fs:[{n}]",
+                        concat!("mov {n:e}, dword ptr fs:[{area} + ", $at, "]"),
                         "mov {t}, qword ptr [{entries} + 8*{n}]",
                         "cmp {t}, {stopped}",
                         "je 4f",
@@ -218,7 +221,6 @@ macro_rules! sequences {
                         "4:",
                         handler!($abort),
                         area = in(reg) area,
-                        index = sym INDEX,
                         entries = in(reg) entries.as_ptr(),
                         class = in(reg) class.index(),
                         stopped = in(reg) stopped(),
@@ -237,8 +239,17 @@ macro_rules! sequences {
 }
 
 sequences!(
-    /// The sequences as they have to be.
-    Restartable,
+    /// By `mm_cid`.
+    Dense: Dense,
+    at: "24",
+    arm: "mov qword ptr fs:[{area} + 8], {t}",
+    abort: "jmp 2b"
+);
+
+sequences!(
+    /// By `cpu_id`, for kernels that have no better.
+    Physical: Physical,
+    at: "4",
     arm: "mov qword ptr fs:[{area} + 8], {t}",
     abort: "jmp 2b"
 );
@@ -250,14 +261,16 @@ pub(super) mod broken {
 
     sequences!(
         /// Never announced to the kernel.
-        Unarmed,
+        Unarmed: Dense,
+        at: "24",
         arm: "/* {area} {t} */",
         abort: "jmp 2b"
     );
 
     sequences!(
         /// Cut short, and taken for done.
-        Skipped,
+        Skipped: Dense,
+        at: "24",
         arm: "mov qword ptr fs:[{area} + 8], {t}",
         abort: "jmp 4b"
     );
