@@ -26,6 +26,7 @@ impl Config for ProcessConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
+    const ROUND_RUNS: bool = true;
 
     fn limits() -> Limits {
         crate::imp::settings::limits()
@@ -54,6 +55,7 @@ impl Config for HeapConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
+    const ROUND_RUNS: bool = true;
 }
 
 /// A heap of its own beside the process's: its blocks share nothing with

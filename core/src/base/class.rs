@@ -13,11 +13,26 @@
 //! multiple of `align` (proved by exhaustion in the tests), and a slab starts
 //! at a multiple of its own size. So natural alignment up to
 //! [`MAX_CLASS_ALIGN`] costs nothing; beyond it, runs of pages serve.
+//!
+//! Runs have classes, too, up to 4 MiB and four a doubling: CPUs cache a few of
+//! each as they do small objects, and a run that is taken again is one whose
+//! first pages have memory behind them. What a class rounds up to is address
+//! space; its pages get memory when they are used.
 
-use super::units::PAGE_SIZE;
+use super::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 
-/// Number of classes including class 0, "not a small object".
+/// Number of classes of small objects, including class 0, "neither a small
+/// object nor a run with a class".
 pub const CLASSES: usize = 48;
+
+/// Number of classes of runs.
+pub const RUN_CLASSES: usize = 28;
+
+/// Number of all classes, with class 0.
+pub const ALL_CLASSES: usize = CLASSES + RUN_CLASSES;
+
+/// Largest size in bytes of a run that has a class.
+pub const MAX_CLASS_RUN: usize = 4 << 20;
 
 /// Largest size in bytes that a class serves.
 pub const MAX_SMALL: usize = 32 * 1024;
@@ -29,7 +44,11 @@ pub const MAX_CLASS_ALIGN: usize = PAGE_SIZE;
 /// four pages behind a slab's header.
 const MAX_OBJECTS: u32 = 27 * 64;
 
-/// A size class, or [`Class::LARGE`] for "a run of pages".
+/// The logarithm of [`MAX_SMALL`]: where the classes of runs start.
+const RUN_SHIFT: u32 = MAX_SMALL.ilog2();
+
+/// A class of small objects, a class of runs of pages, or [`Class::LARGE`] for
+/// a run without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Class(u8);
@@ -52,8 +71,8 @@ pub(crate) struct ClassInfo {
     pub sheaf_max: u32,
 }
 
-const fn sizes() -> [u32; CLASSES] {
-    let mut sizes = [0; CLASSES];
+const fn sizes() -> [u32; ALL_CLASSES] {
+    let mut sizes = [0; ALL_CLASSES];
     let mut class = 1;
     while class <= 8 {
         sizes[class] = 8 * class as u32;
@@ -78,10 +97,16 @@ const fn sizes() -> [u32; CLASSES] {
         base *= 2;
     }
     assert!(class == CLASSES && sizes[CLASSES - 1] as usize == MAX_SMALL);
+    while class < ALL_CLASSES {
+        let at = class - CLASSES;
+        sizes[class] = (5 + at as u32 % 4) << (RUN_SHIFT - 2 + at as u32 / 4);
+        class += 1;
+    }
+    assert!(sizes[ALL_CLASSES - 1] as usize == MAX_CLASS_RUN);
     sizes
 }
 
-const SIZES: [u32; CLASSES] = sizes();
+const SIZES: [u32; ALL_CLASSES] = sizes();
 
 const fn info(class: usize) -> ClassInfo {
     let size = SIZES[class];
@@ -180,13 +205,10 @@ static BY_128: [u8; 257] = {
 };
 
 impl Class {
-    /// Class 0: not a small object. Its sheaf is for ever empty and full at
-    /// once, so every fast path misses on it and no path tests for it.
+    /// Class 0: a run of pages that is too large or too much aligned for a
+    /// class. Its sheaf is for ever empty and full at once, so every fast path
+    /// misses on it and no path tests for it.
     pub const LARGE: Self = Self(0);
-
-    /// The class byte of the first page of a run that a slot has parked: as
-    /// [`Class::LARGE`], no small object's.
-    pub(crate) const PARKED: Self = Self(CLASSES as u8);
 
     /// The class for a request, or [`Class::LARGE`]. `align` must be a power
     /// of two. Never fails: size 0 is served as size 1.
@@ -198,6 +220,8 @@ impl Class {
         } else if align <= MAX_CLASS_ALIGN && size <= MAX_SMALL {
             let size = if size == 0 { 1 } else { size };
             Self::of_rounded((size + align - 1) & !(align - 1))
+        } else if align <= MAX_CLASS_ALIGN {
+            Self::of_run(size)
         } else {
             Self::LARGE
         }
@@ -213,7 +237,7 @@ impl Class {
         } else if size <= MAX_SMALL {
             Self(BY_128[size.div_ceil(128)])
         } else {
-            Self::LARGE
+            Self::of_run(size)
         }
     }
 
@@ -224,41 +248,78 @@ impl Class {
         } else if size <= MAX_SMALL {
             Self(BY_128[size.div_ceil(128)])
         } else {
-            Self::LARGE
+            Self::of_run(size)
         }
+    }
+
+    /// The class of a run of `size` bytes, more than [`MAX_SMALL`].
+    #[inline(always)]
+    const fn of_run(size: usize) -> Self {
+        if size > MAX_CLASS_RUN {
+            return Self::LARGE;
+        }
+        let last = size - 1;
+        let log = last.ilog2();
+        let quarter = (last >> (log - 2)) & 3;
+        Self(CLASSES as u8 + 4 * (log - RUN_SHIFT) as u8 + quarter as u8)
     }
 
     /// The class with this index; [`Class::LARGE`] when out of range.
     #[must_use]
     #[inline(always)]
     pub const fn from_index(index: u8) -> Self {
-        if (index as usize) < CLASSES { Self(index) } else { Self::LARGE }
+        if (index as usize) < ALL_CLASSES { Self(index) } else { Self::LARGE }
     }
 
-    /// All true classes, smallest first.
+    /// All classes of small objects, smallest first.
     pub fn all() -> impl Iterator<Item = Self> {
         (1..CLASSES as u8).map(Self)
     }
 
-    /// The index into tables of [`CLASSES`] entries.
+    /// All classes of runs, smallest first.
+    pub fn runs() -> impl Iterator<Item = Self> {
+        (CLASSES as u8..ALL_CLASSES as u8).map(Self)
+    }
+
+    /// The index into tables: below [`CLASSES`] for small objects, below
+    /// [`ALL_CLASSES`] for runs.
     #[must_use]
     #[inline(always)]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Object size in bytes; 0 for [`Class::LARGE`].
+    /// Size of an object or run in bytes; 0 for [`Class::LARGE`].
     #[must_use]
     #[inline]
     pub const fn size(self) -> usize {
         SIZES[self.index()] as usize
     }
 
-    /// Whether this is a true class.
+    /// Whether this is a class of small objects.
     #[must_use]
     #[inline(always)]
     pub const fn is_small(self) -> bool {
         self.0.wrapping_sub(1) < CLASSES as u8 - 1
+    }
+
+    /// Whether this is a class of runs.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_run(self) -> bool {
+        self.0 >= CLASSES as u8
+    }
+
+    /// Pages of a run of this class; 0 for [`Class::LARGE`].
+    #[inline]
+    pub(crate) const fn pages(self) -> PageCount {
+        PageCount((self.size() >> PAGE_SHIFT) as u32)
+    }
+
+    /// The bit of a class of runs in a word with one for each.
+    #[inline]
+    pub(crate) const fn run_bit(self) -> u32 {
+        1 << (self.0 - CLASSES as u8)
     }
 
     #[inline]
@@ -319,6 +380,7 @@ mod tests {
                     assert!(!class.is_small());
                     continue;
                 }
+                assert!(class.is_small());
                 assert!(class.size() >= size.max(1), "{size} {align}");
                 assert_eq!(class.size() % align, 0, "{size} {align}");
                 assert!(class.natural_align() >= align);
@@ -349,7 +411,27 @@ mod tests {
                 assert_eq!(class.size() % 16, 0);
             }
         }
-        assert_eq!(Class::for_malloc(MAX_SMALL + 1), Class::LARGE);
+    }
+
+    #[test]
+    fn runs_up_to_the_largest_class_have_the_smallest_that_fits() {
+        assert_eq!(Class::runs().count(), RUN_CLASSES);
+        let mut below = MAX_SMALL;
+        for class in Class::runs() {
+            let size = class.size();
+            assert!(class.is_run() && !class.is_small() && size.is_multiple_of(PAGE_SIZE));
+            assert!(size > below && (size - below) * 4 <= below);
+            assert_eq!(class.pages().bytes(), size);
+            for (size, align) in [(below + 1, 1), (size - 1, 8), (size, 16), (size, PAGE_SIZE)] {
+                assert_eq!(Class::of(size, align), class, "{size} {align}");
+                assert_eq!(Class::for_malloc(size), class);
+            }
+            assert_eq!(Class::of(size, 2 * PAGE_SIZE), Class::LARGE);
+            below = size;
+        }
+        assert_eq!(Class::of(MAX_CLASS_RUN + 1, 1), Class::LARGE);
+        let bits = Class::runs().fold(0, |bits, class| bits | class.run_bit());
+        assert_eq!(bits.count_ones() as usize, RUN_CLASSES);
     }
 
     #[test]

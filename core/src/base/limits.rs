@@ -15,8 +15,12 @@ pub struct Limits {
     pub stash_min: usize,
     /// ... and at most this much. In between, a fraction of the heap.
     pub stash_max: usize,
-    /// Largest run that one CPU keeps for its next large request.
-    pub parked_max: usize,
+    /// Largest run that a CPU keeps for its next request of that class,
+    /// however small the heap.
+    pub runs_min: usize,
+    /// What a CPU keeps in runs at most; below that, its share of half of the
+    /// heap.
+    pub runs_max: usize,
     /// Bytes of objects of one class that the shared depot holds: at least
     /// this much ...
     pub depot_min: usize,
@@ -44,7 +48,8 @@ impl Limits {
     pub const BALANCED: Self = Self {
         stash_min: 64 << 10,
         stash_max: 2 << 20,
-        parked_max: 2 << 20,
+        runs_min: 2 << 20,
+        runs_max: 64 << 20,
         depot_min: 64 << 10,
         depot_max: 512 << 10,
         drain_idle_ms: Self::NEVER,
@@ -57,7 +62,8 @@ impl Limits {
     pub const FRUGAL: Self = Self {
         stash_min: 16 << 10,
         stash_max: 256 << 10,
-        parked_max: 256 << 10,
+        runs_min: 256 << 10,
+        runs_max: 4 << 20,
         depot_min: 16 << 10,
         depot_max: 128 << 10,
         drain_idle_ms: Self::NEVER,
@@ -70,7 +76,8 @@ impl Limits {
     pub const THROUGHPUT: Self = Self {
         stash_min: 256 << 10,
         stash_max: 8 << 20,
-        parked_max: 16 << 20,
+        runs_min: 4 << 20,
+        runs_max: 512 << 20,
         depot_min: 256 << 10,
         depot_max: 4 << 20,
         drain_idle_ms: Self::NEVER,

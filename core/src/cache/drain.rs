@@ -13,7 +13,6 @@ use super::slot::Slot;
 use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::env::Environment;
 use crate::base::limits::Limits;
 
 impl<C: Config> Cache<C> {
@@ -26,6 +25,7 @@ impl<C: Config> Cache<C> {
             slot.epoch.store(epoch, Ordering::Relaxed);
             self.stop_and_drain(lower, slot);
         }
+        self.flush_old_runs(lower, slot);
     }
 
     /// Whether the slot could be stopped, and is empty now.
@@ -105,7 +105,8 @@ impl<C: Config> Cache<C> {
                 self.pool.give(flush(lower, class, sheaf));
             }
         }
-        self.drain_parked(lower, &slot.parked, C::Env::now_ms());
+        // SAFETY: by the contract.
+        unsafe { self.drain_runs(lower, slot) };
         while let Some(sheaf) = { slot.stash.lock().take_any_empty() } {
             self.pool.give(sheaf);
         }
@@ -147,17 +148,6 @@ impl<C: Config> Cache<C> {
         let in_depot: usize = Class::all().map(|class| self.depot.bytes(class)).sum();
         let in_slots: usize = self.registry.slots().map(|slot| slot.cached_bytes()).sum();
         in_depot + in_slots
-    }
-
-    /// Bytes in parked runs.
-    pub(crate) fn parked_bytes(&self) -> usize {
-        self.registry.slots().map(|slot| slot.parked.bytes()).sum()
-    }
-
-    /// Parked runs, and bytes in them.
-    pub(crate) fn parked_runs(&self) -> (usize, usize) {
-        let parked = self.registry.slots().map(|slot| slot.parked.bytes());
-        parked.filter(|&bytes| bytes > 0).fold((0, 0), |(runs, all), bytes| (runs + 1, all + bytes))
     }
 
     /// Slots in use, and bytes of memory for sheaves and slots.

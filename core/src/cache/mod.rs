@@ -10,8 +10,7 @@
 //!
 //! - [`sheaf`]: a block of object pointers between two marks;
 //! - [`tops`]: what a fast path sees of a CPU: one word a class;
-//! - `parked`: the place for one large run;
-//! - [`slot`]: a CPU's cache: tops, stash, parked run;
+//! - [`slot`]: a CPU's cache: tops, stash;
 //! - [`frontend`]: the hook that finds it;
 //! - [`place`]: where a CPU finds its cache;
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
@@ -23,7 +22,7 @@
 //! - `paths`: the slow paths of small objects;
 //! - `nolock`: the same where nothing may wait;
 //! - `deferred`: blocks freed there that found no other place;
-//! - `parking`: those of large runs;
+//! - `runs`: those of runs of pages;
 //! - `drain`: emptying slots and depot.
 
 pub mod frontend;
@@ -38,11 +37,10 @@ pub(crate) mod depot;
 pub(crate) mod drain;
 pub(crate) mod lower;
 pub(crate) mod nolock;
-pub(crate) mod parked;
-pub(crate) mod parking;
 pub(crate) mod paths;
 pub(crate) mod pool;
 pub(crate) mod registry;
+pub(crate) mod runs;
 pub(crate) mod whole;
 
 pub use frontend::{Current, FrontEnd, NoSuchCpu};

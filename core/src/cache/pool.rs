@@ -80,6 +80,18 @@ impl<C: Config> Pool<C> {
         Some(unsafe { Sheaf::format(block, class, order) })
     }
 
+    /// An empty sheaf of the smallest order for `capacity` objects.
+    pub(crate) fn run_sheaf(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        capacity: usize,
+    ) -> Option<Sheaf> {
+        let block = self.sheaf(regions, provider, Class::LARGE, 0)?.into_block();
+        // SAFETY: the block is ours, of that order, and empty.
+        Some(unsafe { Sheaf::format_for(block, capacity, 0) })
+    }
+
     /// Takes an empty sheaf back.
     pub(crate) fn give(&self, sheaf: Sheaf) {
         debug_assert!(sheaf.len() == 0, "objects would leak");

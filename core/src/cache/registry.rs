@@ -28,6 +28,8 @@ pub(crate) struct Registry<C: Config> {
     pub(super) unused: Lock<Unused<C::Env>, C::Env>,
     active: AtomicU32,
     pub(super) epoch: AtomicU32,
+    /// Raised at ticks: runs cached before are to be given back.
+    pub(super) age: AtomicU32,
     /// When memory was last found to be short, in milliseconds, made odd; 0
     /// when that is long past.
     short_since: AtomicU32,
@@ -40,6 +42,7 @@ impl<C: Config> Registry<C> {
             unused: Lock::new(Unused(None)),
             active: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
+            age: AtomicU32::new(0),
             short_since: AtomicU32::new(0),
         }
     }

@@ -145,15 +145,40 @@ impl Top {
 
     /// Objects below the top.
     pub(crate) fn len(self) -> usize {
-        let mut at = self;
         let mut len = 0;
+        self.each(|_| len += 1);
+        len
+    }
+
+    /// Shows each object below the top, the next to be popped first.
+    pub(crate) fn each(self, mut show: impl FnMut(NonNull<u8>)) {
+        let mut at = self;
         while let (below, word) = at.below()
             && !is_mark(word)
         {
-            len += 1;
+            if let Some(object) = NonNull::new(word) {
+                show(object);
+            }
             at = Self(below);
         }
-        len
+    }
+
+    /// Free words from the top on, in a sheaf of the smallest order. If
+    /// somebody formats its block meanwhile, any number that fits.
+    pub(crate) fn room(self) -> usize {
+        let mut at = self;
+        let mut room = 0;
+        while let (word, there) = at.at()
+            && !is_mark(there)
+        {
+            room += 1;
+            // SAFETY: a word that is no mark is not the last of its sheaf.
+            at = Self(unsafe { word.add(1) });
+            if at.0.addr().get().is_multiple_of(SHEAF_ALIGN) {
+                break;
+            }
+        }
+        room
     }
 }
 
@@ -179,8 +204,18 @@ impl Sheaf {
     /// Caller: the block is ours, of `words(order)` words, aligned to
     /// [`SHEAF_ALIGN`], and no object is in it.
     pub(crate) unsafe fn format(block: NonNull<Word>, class: Class, order: u8) -> Self {
+        // SAFETY: by the contract.
+        unsafe { Self::format_for(block, capacity(class, order), order) }
+    }
+
+    /// Lays an empty sheaf for `capacity` objects over a block.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`format`](Self::format); the capacity is that of the
+    /// order or, in the smallest, between 1 and that.
+    pub(crate) unsafe fn format_for(block: NonNull<Word>, capacity: usize, order: u8) -> Self {
         let sheaf = Self { block, len: 0 };
-        let capacity = capacity(class, order);
         if order == 0 {
             // The end mark may have been elsewhere: a stale one would read as
             // "full".

@@ -10,7 +10,6 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
-use super::parked::Parked;
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
@@ -26,7 +25,7 @@ pub struct Slot<E: Environment> {
     /// First, so that a pointer to the slot is one to its tops.
     tops: Tops,
     pub(crate) stash: Lock<Stash, E>,
-    pub(crate) parked: Parked,
+    pub(crate) recent: Recent,
     /// The next slot in the list of all, written once.
     pub(crate) next: Option<NonNull<Slot<E>>>,
     /// The next slot in the list of unused ones, under the registry's lock.
@@ -70,6 +69,20 @@ impl Idle {
     }
 }
 
+/// What a slot knows of its runs beside their sheaves.
+pub(crate) struct Recent {
+    /// One bit for each class of runs that was freed since the last flush.
+    pub(crate) freed: AtomicU32,
+    /// The age at the last flush.
+    pub(crate) age: AtomicU32,
+}
+
+impl Recent {
+    const fn new() -> Self {
+        Self { freed: AtomicU32::new(0), age: AtomicU32::new(0) }
+    }
+}
+
 impl<E: Environment> core::fmt::Debug for Slot<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Slot").finish_non_exhaustive()
@@ -81,7 +94,7 @@ impl<E: Environment> Slot<E> {
         Self {
             tops: Tops::new(),
             stash: Lock::new(Stash::new()),
-            parked: Parked::new(),
+            recent: Recent::new(),
             next,
             next_unused: AtomicPtr::new(core::ptr::null_mut()),
             in_use: AtomicBool::new(false),

@@ -4,13 +4,13 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use super::sheaf::{Top, Word, is_mark};
-use crate::base::class::{CLASSES, Class};
+use crate::base::class::{ALL_CLASSES, Class};
 
-/// The tops of a CPU's sheaves, by class. Those of [`Class::LARGE`] and of
-/// parked runs are always the sentinel.
+/// The tops of a CPU's sheaves, by class. That of [`Class::LARGE`] is always
+/// the sentinel.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Tops([AtomicPtr<Word>; CLASSES + 1]);
+pub struct Tops([AtomicPtr<Word>; ALL_CLASSES]);
 
 /// The tops of a CPU that has no cache: every pop and push misses. A front
 /// end may point a CPU here to stop it. Never written.
@@ -26,13 +26,13 @@ impl Tops {
     /// All sentinels.
     #[must_use]
     pub const fn new() -> Self {
-        Self([const { AtomicPtr::new(Top::sentinel().0.as_ptr()) }; CLASSES + 1])
+        Self([const { AtomicPtr::new(Top::sentinel().0.as_ptr()) }; ALL_CLASSES])
     }
 
     /// The top of a class.
     #[inline(always)]
     pub fn get(&self, class: Class) -> Top {
-        // SAFETY: the index of a class is at most `CLASSES`.
+        // SAFETY: the index of a class is below `ALL_CLASSES`.
         let top = unsafe { self.0.get_unchecked(class.index()) };
         // SAFETY: tops are never null.
         Top(unsafe { NonNull::new_unchecked(top.load(Relaxed)) })
@@ -40,7 +40,7 @@ impl Tops {
 
     #[inline(always)]
     fn set(&self, class: Class, top: Top) {
-        // SAFETY: the index of a class is at most `CLASSES`.
+        // SAFETY: the index of a class is below `ALL_CLASSES`.
         unsafe { self.0.get_unchecked(class.index()) }.store(top.0.as_ptr(), Relaxed);
     }
 

@@ -19,12 +19,25 @@ pub(crate) enum Fill {
 }
 
 impl<C: Config> Heap<C> {
+    /// The class that serves a layout in this heap.
+    #[inline(always)]
+    pub(super) fn class(layout: Layout) -> Class {
+        Self::exact(Class::of(layout.size(), layout.align()), layout.size())
+    }
+
+    /// The class, if its runs may serve `size` bytes.
+    #[inline(always)]
+    pub(super) fn exact(class: Class, size: usize) -> Class {
+        let wasteful = !C::ROUND_RUNS && class.is_run() && size <= class.size() - PAGE_SIZE;
+        if wasteful { Class::LARGE } else { class }
+    }
+
     /// Allocates `layout`. Null when memory is short or the layout cannot be
     /// had (an alignment above the address space's, a size above 4 TiB). Size
     /// 0 gives a block of its own.
     #[inline]
     pub fn alloc(&self, layout: Layout) -> *mut u8 {
-        let class = Class::of(layout.size(), layout.align());
+        let class = Self::class(layout);
         let hit = self.front.pop(class);
         if hit.is_null() { self.alloc_slow(class, layout, Fill::Any) } else { hit }
     }
@@ -33,7 +46,7 @@ impl<C: Config> Heap<C> {
     /// large blocks of fresh memory are known to be zero and not written.
     #[inline]
     pub fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let class = Class::of(layout.size(), layout.align());
+        let class = Self::class(layout);
         let hit = self.front.pop(class);
         if hit.is_null() {
             return self.alloc_slow(class, layout, Fill::Zero);
@@ -74,11 +87,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn alloc_slow(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
         self.free_deferred();
-        let block = match class {
-            Class::LARGE => self.alloc_run(layout, fill),
-            class => self.alloc_object(class, layout, fill),
-        };
-        match block {
+        match self.alloc_missed(class, layout, fill) {
             Some(block) => block.as_ptr(),
             // What no memory could hold is refused at once.
             None if PageCount::covering(layout.size()).is_none() => null_mut(),
@@ -92,11 +101,15 @@ impl<C: Config> Heap<C> {
     fn alloc_after_reclaim(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
         self.cache.registry.note_shortage(C::Env::now_ms());
         self.reclaim();
-        let block = match class {
-            Class::LARGE => self.alloc_run(layout, fill),
-            class => self.alloc_object(class, layout, fill),
-        };
-        block.map_or(null_mut(), NonNull::as_ptr)
+        self.alloc_missed(class, layout, fill).map_or(null_mut(), NonNull::as_ptr)
+    }
+
+    fn alloc_missed(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
+        if class.is_small() {
+            self.alloc_object(class, layout, fill)
+        } else {
+            self.alloc_run(class, layout, fill)
+        }
     }
 
     fn alloc_object(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
@@ -109,11 +122,11 @@ impl<C: Config> Heap<C> {
     }
 
     /// A run of pages for a large block.
-    fn alloc_run(&self, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
-        let (start, zero) = match self.take_parked(layout) {
-            Some(parked) => (parked, false),
-            None => self.take_run(layout).map(|run| (run.start, run.zero))?,
-        };
+    fn alloc_run(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
+        if class.is_run() {
+            self.cache.note_run_miss(self.lower());
+        }
+        let Run { start, zero, .. } = self.take_run(class, layout)?;
         if fill == Fill::Zero && !zero {
             // SAFETY: the run is ours.
             unsafe { start.write_bytes(0, layout.size()) };
@@ -121,16 +134,16 @@ impl<C: Config> Heap<C> {
         Some(start)
     }
 
-    #[inline]
-    fn take_parked(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let pages = PageCount::covering(layout.size().max(1))?;
-        let plain = layout.align() <= PAGE_SIZE;
-        plain.then(|| self.cache.unpark(self.lower(), pages)).flatten()
-    }
-
-    pub(super) fn take_run(&self, layout: Layout) -> Option<Run> {
-        let pages = PageCount::covering(layout.size().max(1))?;
+    /// A run for `layout`, whose class, not a small one, is `class`; the
+    /// alignment may be larger than the class was made for.
+    pub(super) fn take_run(&self, class: Class, layout: Layout) -> Option<Run> {
+        let pages = pages_for(class, layout.size())?;
         let align = u32::try_from((layout.align() >> PAGE_SHIFT).max(1)).ok()?;
-        self.regions.take(&self.provider, pages, align, Class::LARGE).ok()
+        self.regions.take(&self.provider, pages, align, class).ok()
     }
+}
+
+/// Pages of a run for `size` bytes of a class that is not a small one.
+pub(super) fn pages_for(class: Class, size: usize) -> Option<PageCount> {
+    if class.is_run() { Some(class.pages()) } else { PageCount::covering(size.max(1)) }
 }

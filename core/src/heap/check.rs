@@ -14,7 +14,7 @@ pub struct Checked {
     pub runs: usize,
     /// Slabs among them.
     pub slabs: usize,
-    /// Parked runs among them.
+    /// Cached runs among them.
     pub parked: usize,
     /// Bytes in all of them.
     pub bytes: usize,
@@ -24,7 +24,8 @@ impl<C: Config> Heap<C> {
     /// Walks the whole heap and verifies what `DESIGN.md` says of it: every
     /// page in exactly one run, free runs merged and in their bins, slabs
     /// where their class says, with bitmaps that agree with their counts,
-    /// parked runs with their slots, and that all sums are right. For tests, and for who suspects a wild write.
+    /// cached runs of their classes, and that all sums are right. For tests,
+    /// and for who suspects a wild write.
     ///
     /// Takes time in proportion to the heap, much of it under the lock of the
     /// regions, and allocates nothing.
@@ -39,7 +40,6 @@ impl<C: Config> Heap<C> {
         let mut seen = Checked::default();
         let mut slabs = [0usize; CLASSES];
         let mut large = 0;
-        let mut parked_bytes = 0;
         self.regions.walk(|run| {
             let (address, bytes) = (run.start.addr().get(), run.pages.bytes());
             seen.runs += 1;
@@ -52,11 +52,8 @@ impl<C: Config> Heap<C> {
                 Violation::unless(right, "S4", "a slab of another length or place", address)
             } else {
                 large += bytes;
-                if run.parked {
-                    seen.parked += 1;
-                    parked_bytes += bytes;
-                }
-                Ok(())
+                let right = run.class == Class::LARGE || bytes >= run.class.size();
+                Violation::unless(right, "K1", "a run that is shorter than its class", address)
             }
         })?;
         self.slabs.check()?;
@@ -67,13 +64,12 @@ impl<C: Config> Heap<C> {
             let sane = stats.free <= stats.capacity;
             Violation::unless(sane, "S3", "more free objects than there are", 0)?;
         }
-        let (parked, bytes) = self.cache.parked_runs();
-        let kept = (parked, bytes) == (seen.parked, parked_bytes);
-        Violation::unless(kept, "K1", "a parked run that no slot has", 0)?;
+        let parked = self.cache.check_runs(&self.regions)?;
+        seen.parked = parked.runs;
         let stats = self.stats();
         let room = stats.slab_free_bytes + stats.cached_bytes <= stats.slab_bytes;
         Violation::unless(room, "C1", "more objects free or cached than there are", 0)?;
-        let own = stats.own_bytes + parked_bytes <= large;
+        let own = stats.own_bytes + parked.bytes <= large;
         Violation::unless(own, "C2", "memory of the heap's own that is in no run", 0)?;
         let all = self.regions.stats().used == seen.bytes;
         Violation::unless(all, "R1", "used pages that are in no run", 0)?;

@@ -61,7 +61,7 @@ impl<C: Config> Heap<C> {
         let slot = self.front.slot_of(cpu).ok()??;
         Some(CpuStats {
             cached_bytes: slot.cached_bytes(),
-            parked_bytes: slot.parked.bytes(),
+            parked_bytes: slot.parked_bytes(&self.regions),
             refills: slot.refills.load(Relaxed),
             overflows: slot.overflows.load(Relaxed),
         })

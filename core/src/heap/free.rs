@@ -27,7 +27,7 @@ impl<C: Config> Heap<C> {
     /// `layout`; nobody uses it any more.
     #[inline]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
-        let class = Class::of(layout.size(), layout.align());
+        let class = Self::class(layout);
         // SAFETY: by the contract; or the class misses.
         if !unsafe { self.front.push(class, pointer.as_ptr()) } {
             self.free_slow(class, pointer);
@@ -50,7 +50,8 @@ impl<C: Config> Heap<C> {
     }
 
     /// The class of a block of the first region, for doors that free without
-    /// a layout; [`Class::LARGE`] for all other pointers.
+    /// a layout; [`Class::LARGE`] for those that have none and for all other
+    /// pointers.
     #[inline(always)]
     pub fn class_of(&self, pointer: *const u8) -> Class {
         self.regions.first_class_of(pointer)
@@ -84,30 +85,27 @@ impl<C: Config> Heap<C> {
                 Some(at) if at.class().is_small() => {
                     self.cache.overflow(self.lower(), at.class(), pointer);
                 }
-                Some(at) => return self.free_run(pointer, at),
+                Some(at) => self.free_run(class, pointer, at),
                 None => self.fault(FaultKind::InvalidPointer, pointer),
             }
         }
         self.tick(C::Env::now_ms());
     }
 
-    fn free_run(&self, pointer: NonNull<u8>, at: Located<'_>) {
+    fn free_run(&self, class: Class, pointer: NonNull<u8>, at: Located<'_>) {
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
         let Some(pages) = at.run().filter(|_| aligned) else {
             let free = aligned && at.is_in_free_run();
             let kind = if free { FaultKind::DoubleFree } else { FaultKind::InvalidPointer };
             self.fault(kind, pointer);
         };
-        match self.cache.park(self.lower(), pointer, at, pages) {
-            Ok(true) => {}
-            Ok(false) => {
-                let now = C::Env::now_ms();
-                if self.regions.give(pointer, Contents::Dirty, now).is_err() {
-                    self.fault(FaultKind::DoubleFree, pointer);
-                }
-                self.tick(now);
-            }
-            Err(kind) => self.fault(kind, pointer),
+        let own = at.class();
+        if class.is_run() && class != own || own.is_run() && pages < own.pages() {
+            self.fault(FaultKind::WrongLayout, pointer);
+        }
+        let kept = own.is_run() && self.cache.keep_run(self.lower(), own, pointer);
+        if !kept && self.regions.give(pointer, Contents::Dirty, C::Env::now_ms()).is_err() {
+            self.fault(FaultKind::DoubleFree, pointer);
         }
     }
 

@@ -93,11 +93,11 @@ impl<C: Config> Heap<C> {
     pub fn usable_size(&self, pointer: NonNull<u8>) -> Option<usize> {
         let located = self.regions.locate(pointer.as_ptr())?;
         match located.class() {
-            Class::LARGE => {
+            class if class.is_small() => Some(class.size()),
+            _ => {
                 let aligned = pointer.addr().get().is_multiple_of(crate::base::units::PAGE_SIZE);
                 located.run().filter(|_| aligned).map(|pages| pages.bytes())
             }
-            class => Some(class.size()),
         }
     }
 
@@ -126,7 +126,7 @@ impl<C: Config> Heap<C> {
         }
         slab_run_bytes *= crate::base::units::PAGE_SIZE;
         stats.cached_bytes = self.cache.cached_bytes();
-        stats.parked_bytes = self.cache.parked_bytes();
+        stats.parked_bytes = self.cache.parked_bytes(&self.regions);
         let not_large = slab_run_bytes + own_bytes + stats.parked_bytes;
         stats.large_bytes = regions.used.saturating_sub(not_large);
         stats

@@ -17,12 +17,12 @@ impl<C: Config> Heap<C> {
     /// code.
     ///
     /// Takes an object from the CPU's cache, else from the depot or a present
-    /// slab, each if it is open. Null when all of that fails, and always for
-    /// blocks above the largest size class: never asks the provider. A caller
+    /// slab, each if it is open. Null when all of that fails, for large blocks
+    /// as soon as none is cached: never asks the provider. A caller
     /// that must not fail keeps a [`Reserve`](super::Reserve).
     #[inline]
     pub fn try_alloc_nolock(&self, layout: Layout) -> *mut u8 {
-        let class = Class::of(layout.size(), layout.align());
+        let class = Self::class(layout);
         let hit = self.front.pop(class);
         if !hit.is_null() {
             return hit;
@@ -40,7 +40,7 @@ impl<C: Config> Heap<C> {
     /// Caller: as for [`dealloc`](Self::dealloc).
     #[inline]
     pub unsafe fn dealloc_nolock(&self, pointer: NonNull<u8>, layout: Layout) {
-        let class = Class::of(layout.size(), layout.align());
+        let class = Self::class(layout);
         // SAFETY: by the contract; or the class misses.
         if !unsafe { self.front.push(class, pointer.as_ptr()) } {
             self.free_nolock_slow(class, pointer);
@@ -49,13 +49,11 @@ impl<C: Config> Heap<C> {
 
     #[cold]
     fn alloc_nolock_slow(&self, class: Class) -> *mut u8 {
-        match class {
-            Class::LARGE => null_mut(),
-            class => {
-                let object = self.cache.refill_nolock(self.lower(), class);
-                object.map_or(null_mut(), NonNull::as_ptr)
-            }
+        if !class.is_small() {
+            return null_mut();
         }
+        let object = self.cache.refill_nolock(self.lower(), class);
+        object.map_or(null_mut(), NonNull::as_ptr)
     }
 
     #[cold]

@@ -5,7 +5,8 @@ use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
-use crate::base::class::{Class, MAX_SMALL};
+use super::alloc::pages_for;
+use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::FaultKind;
@@ -32,12 +33,11 @@ impl<C: Config> Heap<C> {
     /// is gone.
     pub unsafe fn realloc(&self, pointer: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
-        let (old_class, new_class) =
-            (Class::of(layout.size(), layout.align()), Class::of(new_size, layout.align()));
+        let (old_class, new_class) = (Self::class(layout), Self::class(new));
+        if new_class == old_class && new_class != Class::LARGE {
+            return pointer.as_ptr();
+        }
         if old_class.is_small() {
-            if new_class == old_class {
-                return pointer.as_ptr();
-            }
             // SAFETY: by the contract.
             return unsafe {
                 self.move_block(pointer, layout.size(), new, |heap| heap.dealloc(pointer, layout))
@@ -58,12 +58,12 @@ impl<C: Config> Heap<C> {
         let Some(located) = self.regions.locate(pointer.as_ptr()) else {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
-        let new_class = Class::for_malloc(new_size);
+        let new_class = Self::exact(Class::for_malloc(new_size), new_size);
         let align = if new_size > 8 { 16 } else { 8 };
         let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
         match located.class() {
             // SAFETY: by the contract; a run.
-            Class::LARGE => unsafe { self.realloc_run(pointer, new, new_class) },
+            class if !class.is_small() => unsafe { self.realloc_run(pointer, new, new_class) },
             class => {
                 let size = class.size();
                 // Shrinking to no less than half is not worth a copy.
@@ -78,28 +78,30 @@ impl<C: Config> Heap<C> {
 
     /// Reallocates a run of pages to `new`.
     unsafe fn realloc_run(&self, pointer: NonNull<u8>, new: Layout, new_class: Class) -> *mut u8 {
-        let run = self.regions.locate(pointer.as_ptr()).and_then(|located| located.run());
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
-        let Some(old_pages) = run.filter(|_| aligned) else {
+        let at = self.regions.locate(pointer.as_ptr()).filter(|_| aligned);
+        let Some((at, old_pages)) = at.and_then(|at| Some((at, at.run()?))) else {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
         let keep = |heap: &Self| {
             // SAFETY: by the caller's contract.
             unsafe { heap.free(pointer) };
         };
-        if new_class.is_small() && new.size() <= MAX_SMALL {
+        if new_class.is_small() {
             // SAFETY: by the caller's contract.
             return unsafe { self.move_block(pointer, old_pages.bytes(), new, keep) };
         }
-        let Some(pages) = PageCount::covering(new.size().max(1)) else { return null_mut() };
+        let Some(pages) = pages_for(new_class, new.size()) else { return null_mut() };
         let (old, wanted) = (old_pages.get(), pages.get());
         let slack = old.saturating_sub(wanted);
-        let stays =
-            wanted == old || (wanted < old && slack <= old / 4 && slack < SHRINK_SLACK_PAGES);
+        // A class says how long its runs are, so that they can serve each other.
+        let may_stay = new_class == Class::LARGE && slack <= old / 4 && slack < SHRINK_SLACK_PAGES;
+        let stays = wanted == old || (wanted < old && may_stay);
         if stays || self.regions.resize(&self.provider, pointer, pages) {
+            at.set_class(pages, new_class);
             return pointer.as_ptr();
         }
-        if let Some(moved) = self.remap_run(pointer, old_pages, new) {
+        if let Some(moved) = self.remap_run(pointer, old_pages, new, new_class) {
             return moved.as_ptr();
         }
         // SAFETY: by the caller's contract.
@@ -107,7 +109,13 @@ impl<C: Config> Heap<C> {
     }
 
     /// Moves a run's pages to a larger run without copying.
-    fn remap_run(&self, pointer: NonNull<u8>, old: PageCount, new: Layout) -> Option<NonNull<u8>> {
+    fn remap_run(
+        &self,
+        pointer: NonNull<u8>,
+        old: PageCount,
+        new: Layout,
+        class: Class,
+    ) -> Option<NonNull<u8>> {
         let machine_page = self.provider.page_size();
         let worthwhile = old.get() >= REMAP_PAGES
             && pointer.addr().get().is_multiple_of(machine_page)
@@ -116,7 +124,7 @@ impl<C: Config> Heap<C> {
             return None;
         }
         let align = new.align().max(machine_page);
-        let run = self.take_run(Layout::from_size_align(new.size(), align).ok()?)?;
+        let run = self.take_run(class, Layout::from_size_align(new.size(), align).ok()?)?;
         // SAFETY: both runs are ours, committed and of at least `old` bytes;
         // different runs do not overlap.
         let moved = self.can_remap(run.start)

@@ -23,7 +23,7 @@ pub struct Stats {
     pub slab_free_bytes: usize,
     /// Objects cached in slots and depot.
     pub cached_bytes: usize,
-    /// Runs of pages kept by slots for the next large block.
+    /// Runs of pages cached for the next large blocks.
     pub parked_bytes: usize,
     /// Runs of pages handed out as large blocks.
     pub large_bytes: usize,
@@ -63,7 +63,7 @@ impl fmt::Display for Stats {
 pub struct CpuStats {
     /// Objects cached, in bytes.
     pub cached_bytes: usize,
-    /// A run kept for the next large block, in bytes.
+    /// Runs cached for the next large blocks, in bytes.
     pub parked_bytes: usize,
     /// How often an allocation found the cache's sheaf empty, modulo 2^32.
     pub refills: u32,

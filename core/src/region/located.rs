@@ -16,17 +16,30 @@ pub(crate) struct Located<'a> {
 }
 
 impl Located<'_> {
-    /// The class of the page's slab, or [`Class::LARGE`].
+    /// The class of the page's slab, or of the run that starts here;
+    /// [`Class::LARGE`] elsewhere.
     #[inline]
     pub(crate) fn class(&self) -> Class {
         // Relaxed: the page's owner wrote it before it handed anything out.
         Class::from_index(self.region.tables.class_byte(self.page).load(Relaxed))
     }
 
-    /// Marks the pages of a run that starts here, the caller's, with a class.
-    pub(super) fn set_class(&self, pages: PageCount, class: Class) {
-        for page in self.page..self.page + pages.get() {
-            // Relaxed: the run is ours alone; objects are handed out later.
+    /// Marks the run that starts here, the caller's, with a class: all pages
+    /// of a slab, the first one of another run.
+    pub(crate) fn set_class(&self, pages: PageCount, class: Class) {
+        let marked = if class.is_small() { pages.get() } else { 1 };
+        self.mark(marked, class);
+    }
+
+    /// Takes the class away again, [`Class::LARGE`] being none.
+    pub(super) fn clear_class(&self, pages: PageCount) {
+        let marked = if self.class().is_small() { pages.get() } else { 1 };
+        self.mark(marked, Class::LARGE);
+    }
+
+    fn mark(&self, pages: u32, class: Class) {
+        for page in self.page..self.page + pages {
+            // Relaxed: the run is ours alone; blocks are handed out later.
             self.region.tables.class_byte(page).store(class.byte(), Relaxed);
         }
     }
@@ -45,24 +58,6 @@ impl Located<'_> {
             tables.used_run_at(page).map(|len| page + len).or(tables.free_run_at(page).map(|_| 0))
         });
         used.is_none_or(|end| end <= self.page)
-    }
-
-    /// Whether the run that starts here is parked.
-    #[inline]
-    pub(crate) fn is_parked(&self) -> bool {
-        self.region.tables.class_byte(self.page).load(Relaxed) == Class::PARKED.byte()
-    }
-
-    /// Marks it as parked. The run is the caller's.
-    #[inline]
-    pub(crate) fn mark_parked(&self) {
-        self.region.tables.class_byte(self.page).store(Class::PARKED.byte(), Relaxed);
-    }
-
-    /// Takes the mark away. The run is the caller's.
-    #[inline]
-    pub(crate) fn unmark_parked(&self) {
-        self.region.tables.class_byte(self.page).store(Class::LARGE.byte(), Relaxed);
     }
 
     /// What the provider can do with the page.

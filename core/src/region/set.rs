@@ -106,7 +106,7 @@ impl<C: Config> Regions<C> {
                 Err(Miss::Full) => self.grow(&growth, provider, pages, align)?,
             }
         };
-        if class.is_small() {
+        if class != Class::LARGE {
             located.set_class(pages, class);
         }
         Ok(run)
@@ -144,8 +144,7 @@ impl<C: Config> Regions<C> {
         Err(miss)
     }
 
-    /// Gives back, at the time `now`, the used run that starts at `start`. Its pages' class bytes
-    /// become 0.
+    /// Gives back, at the time `now`, the used run that starts at `start`. Its class bytes become 0.
     pub(crate) fn give(
         &self,
         start: NonNull<u8>,
@@ -154,8 +153,8 @@ impl<C: Config> Regions<C> {
     ) -> Result<(), NotARun> {
         let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
         let pages = located.run().ok_or(NotARun)?;
-        if located.class().is_small() {
-            located.set_class(pages, Class::LARGE);
+        if located.class() != Class::LARGE {
+            located.clear_class(pages);
         }
         let _set = self.set.lock();
         // SAFETY: the lock is held, and this is the one reference.

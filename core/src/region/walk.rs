@@ -16,9 +16,8 @@ use crate::base::violation::Violation;
 pub(crate) struct UsedRun {
     pub start: NonNull<u8>,
     pub pages: PageCount,
-    /// The class of its first page's byte: a slab's, or [`Class::LARGE`].
+    /// The class of its first page's byte.
     pub class: Class,
-    pub parked: bool,
 }
 
 impl<C: Config> Regions<C> {
@@ -77,11 +76,11 @@ impl State {
                 free.pages += len;
             } else {
                 let byte = tables.class_byte(at).load(Relaxed);
-                let parked = byte == Class::PARKED.byte();
-                let class = if parked { Class::LARGE } else { Class::from_index(byte) };
-                show(&UsedRun { start: region.page(at), pages: PageCount(len), class, parked })?;
+                let class = Class::from_index(byte);
+                show(&UsedRun { start: region.page(at), pages: PageCount(len), class })?;
                 let mut rest = (at + 1..at + len).map(|page| tables.class_byte(page).load(Relaxed));
-                let same = rest.all(|byte| byte == class.byte());
+                let inner = if class.is_small() { class } else { Class::LARGE };
+                let same = rest.all(|byte| byte == inner.byte());
                 ensure(same, "R1", "a page of another class inside a run")?;
             }
             after_free = is_free;

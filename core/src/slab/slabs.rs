@@ -136,8 +136,8 @@ impl<C: Config> Slabs<C> {
         let located = regions.locate(pointer).ok_or(FaultKind::InvalidPointer)?;
         if located.class() != class {
             return Err(match located.class() {
-                Class::LARGE => FaultKind::InvalidPointer,
-                _ => FaultKind::WrongLayout,
+                other if other.is_small() => FaultKind::WrongLayout,
+                _ => FaultKind::InvalidPointer,
             });
         }
         let descriptors = located.aligned_descriptors(class.info().slab_pages);

@@ -11,7 +11,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use granule_core::base::class::{CLASSES, Class};
+use granule_core::base::class::{ALL_CLASSES, Class};
 use granule_core::cache::sheaf::{Top, Word};
 use granule_core::cache::tops::Tops;
 
@@ -139,7 +139,7 @@ fn counts_cpus(areas: &Areas) -> bool {
 
 /// The tops of a cache of nobody's.
 #[repr(C, align(64))]
-struct Scratch([AtomicPtr<Word>; CLASSES + 1]);
+struct Scratch([AtomicPtr<Word>; ALL_CLASSES]);
 
 const _: () = assert!(size_of::<Scratch>() == size_of::<Tops>());
 
@@ -147,7 +147,7 @@ const _: () = assert!(size_of::<Scratch>() == size_of::<Tops>());
 /// nobody's yet.
 fn try_sequences<S: Sequences>(slots: &CpuSlots<S>, areas: &Areas) -> bool {
     let class = Class::of(64, 8);
-    let scratch = Scratch([const { AtomicPtr::new(Top::sentinel().as_ptr()) }; CLASSES + 1]);
+    let scratch = Scratch([const { AtomicPtr::new(Top::sentinel().as_ptr()) }; ALL_CLASSES]);
     let mark = || Word::new(core::ptr::without_provenance_mut(1));
     let sheaf = [mark(), Word::new(core::ptr::null_mut()), mark()];
     let mut object = 0u64;

@@ -1,0 +1,216 @@
+//! Runs of pages, cached as small objects are: a sheaf for each class of runs.
+//!
+//! A program that takes and frees buffers would pay two passes through the
+//! regions' lock for each, and find its data in pages without memory behind
+//! them whenever the run lies elsewhere than the last one. So the second free
+//! of a class sets a sheaf of up to [`MOST`] runs up; from then on frees and
+//! allocations of the class hit. What it holds at most is taken from a budget
+//! when it is set up, because hits do not count.
+//!
+//! ```text
+//! alloc  pop ┬ hit: done
+//!            └ miss: one run from the regions
+//! free   push ┬ hit: done
+//!             └ miss: no sheaf, second free, budget ─ swap one in ─ else to the regions
+//! ```
+//!
+//! Runs are cached for a tick or two: at every tick the CPUs are asked to give
+//! theirs back at their next miss, and those in use fill up again at the cost
+//! of two misses a class. So hits need not be counted either.
+//!
+//! K1: a run in a sheaf of class `c` is used to its region, starts there, is at
+//! least as long as `c`, and its first page's class byte is `c`.
+
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::frontend::FrontEnd;
+use super::lower::Lower;
+use super::sheaf::{Sheaf, Top};
+use super::slot::Slot;
+use super::whole::{Cache, Place};
+use crate::base::class::{Class, RUN_CLASSES};
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::{Fault, FaultKind};
+use crate::base::violation::Violation;
+use crate::region::{Contents, Regions};
+
+/// Runs in a sheaf at most: as many as the smallest block has words for.
+const MOST: usize = 6;
+
+/// What a sheaf holds at most, in bytes, if that is two runs or more.
+const WORTH: usize = 1 << 20;
+
+static_assertions::const_assert!(RUN_CLASSES <= u32::BITS as usize);
+
+/// Runs that the sheaf of a top holds when it is full.
+fn capacity(top: Top) -> usize {
+    top.len() + top.room()
+}
+
+impl<C: Config> Cache<C> {
+    /// Counts a miss, and takes part in what all CPUs were asked to do.
+    pub(crate) fn note_run_miss(&self, lower: Lower<'_, C>) {
+        if let Place::Slot(slot) = self.place(lower) {
+            slot.refills.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Caches a run that is being freed; `false` when it should go back to its
+    /// region. The run and its class are as K1 says.
+    pub(crate) fn keep_run(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) -> bool {
+        let Place::Slot(slot) = self.place(lower) else { return false };
+        let top = slot.tops().get(class);
+        if !top.is_sentinel() {
+            // Where there was room only before the caller was moved.
+            // SAFETY: the caller gave the run up; K1.
+            return unsafe { lower.front.push(class, run.as_ptr()) };
+        }
+        slot.overflows.fetch_add(1, Relaxed);
+        let again = slot.recent.freed.fetch_or(class.run_bit(), Relaxed) & class.run_bit() != 0;
+        let most = (WORTH / class.size()).clamp(2, MOST).min(self.room_for(lower, slot, class));
+        if !again || most == 0 {
+            return false;
+        }
+        let Some(mut sheaf) = self.pool.run_sheaf(lower.regions, lower.provider, most) else {
+            return false;
+        };
+        sheaf.push(run);
+        let new = sheaf.into_top();
+        // SAFETY: the new sheaf is ours.
+        let kept = unsafe { lower.front.swap(class, top, new) };
+        if !kept {
+            // SAFETY: the swap failed, so the new sheaf is still ours; the run
+            // is taken out of it again.
+            let mut sheaf = unsafe { Sheaf::from_top(new) };
+            sheaf.clear();
+            self.pool.give(sheaf);
+        }
+        kept
+    }
+
+    /// How many more runs of a class a slot may have room for: all slots
+    /// together for half of the heap, and a slot for one run in any case.
+    fn room_for(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> usize {
+        if self.registry.is_short() {
+            return 0;
+        }
+        let limits = C::limits();
+        let slots = self.registry.active().max(1) as usize;
+        let share = (lower.regions.extent() / (2 * slots)).min(limits.runs_max);
+        let taken: usize =
+            Class::runs().map(|class| capacity(slot.tops().get(class)) * class.size()).sum();
+        let alone = usize::from(taken == 0 && class.size() <= limits.runs_min);
+        (share.saturating_sub(taken) / class.size()).max(alone)
+    }
+
+    /// Asks all CPUs to give their runs back, each at its next miss.
+    pub(crate) fn age_runs(&self) {
+        self.registry.age.fetch_add(1, Relaxed);
+    }
+
+    /// Gives the runs of the caller's slot back when they are old.
+    #[inline]
+    pub(super) fn flush_old_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+        let age = self.registry.age.load(Relaxed);
+        if slot.recent.age.load(Relaxed) != age {
+            slot.recent.age.store(age, Relaxed);
+            self.flush_runs(lower, slot);
+        }
+    }
+
+    #[cold]
+    fn flush_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+        slot.recent.freed.store(0, Relaxed);
+        for class in Class::runs() {
+            let top = slot.tops().get(class);
+            // SAFETY: no sheaf is put in.
+            if !top.is_sentinel() && unsafe { lower.front.swap(class, top, Top::sentinel()) } {
+                // SAFETY: `swap` made the sheaf ours.
+                self.give_runs(lower, unsafe { Sheaf::from_top(top) });
+            }
+        }
+    }
+
+    /// Gives a slot's runs back.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`drain_slot`](Self::drain_slot).
+    pub(super) unsafe fn drain_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+        slot.recent.freed.store(0, Relaxed);
+        for class in Class::runs() {
+            // SAFETY: by the contract.
+            let top = unsafe { slot.tops().take(class) };
+            if !top.is_sentinel() {
+                // SAFETY: taken out of its place.
+                self.give_runs(lower, unsafe { Sheaf::from_top(top) });
+            }
+        }
+    }
+
+    fn give_runs(&self, lower: Lower<'_, C>, mut sheaf: Sheaf) {
+        while let Some(run) = sheaf.pop() {
+            if lower.regions.give(run, Contents::Dirty, C::Env::now_ms()).is_err() {
+                C::Env::fatal(Fault::new(FaultKind::DoubleFree, run.as_ptr()));
+            }
+        }
+        self.pool.give(sheaf);
+    }
+}
+
+impl<E: Environment> Slot<E> {
+    /// Shows each run in the slot's sheaves, with its class.
+    fn each_run(&self, mut show: impl FnMut(Class, NonNull<u8>)) {
+        for class in Class::runs() {
+            self.tops().get(class).each(|run| show(class, run));
+        }
+    }
+
+    /// Bytes in cached runs.
+    pub(crate) fn parked_bytes<C: Config<Env = E>>(&self, regions: &Regions<C>) -> usize {
+        let mut bytes = 0;
+        self.each_run(|_, run| {
+            let at = regions.locate(run.as_ptr());
+            bytes += at.and_then(|at| at.run()).map_or(0, |pages| pages.bytes());
+        });
+        bytes
+    }
+}
+
+/// Cached runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ParkedRuns {
+    pub runs: usize,
+    pub bytes: usize,
+}
+
+impl<C: Config> Cache<C> {
+    /// Bytes in cached runs, as far as a glance tells.
+    pub(crate) fn parked_bytes(&self, regions: &Regions<C>) -> usize {
+        self.registry.slots().map(|slot| slot.parked_bytes(regions)).sum()
+    }
+
+    /// Verifies K1 of every cached run, at rest.
+    pub(crate) fn check_runs(&self, regions: &Regions<C>) -> Result<ParkedRuns, Violation> {
+        let mut seen = ParkedRuns::default();
+        let mut result = Ok(());
+        for slot in self.registry.slots() {
+            slot.each_run(|class, run| {
+                let at = regions.locate(run.as_ptr()).filter(|at| at.class() == class);
+                let pages = at.and_then(|at| at.run()).filter(|pages| *pages >= class.pages());
+                seen.runs += 1;
+                seen.bytes += pages.map_or(0, |pages| pages.bytes());
+                let kept = pages.is_some();
+                let found = "a cached run that is no run of its class";
+                result = result.and(Violation::unless(kept, "K1", found, run.addr().get()));
+            });
+        }
+        result.map(|()| seen)
+    }
+}
+
+#[cfg(test)]
+#[path = "runs_tests.rs"]
+mod tests;
