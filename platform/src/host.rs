@@ -26,7 +26,7 @@ impl Config for ProcessConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
-    const ROUND_RUNS: bool = true;
+    const LAZY_PAGES: bool = true;
 
     fn limits() -> Limits {
         crate::imp::settings::limits()
@@ -55,7 +55,7 @@ impl Config for HeapConfig {
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
-    const ROUND_RUNS: bool = true;
+    const LAZY_PAGES: bool = true;
 }
 
 /// A heap of its own beside the process's: its blocks share nothing with

@@ -24,11 +24,12 @@ pub trait Config: Sized + 'static {
     /// not pin regions that could be released; few elsewhere.
     const POOL_PAGES: u32 = 4;
 
-    /// Whether blocks of more than 32 KiB are rounded up to the sizes of
-    /// classes, four a doubling: right where pages get memory when they are
-    /// touched, because CPUs then cache runs of all sizes. Elsewhere the pages
-    /// are worth more, and only runs that are as long as a class are cached.
-    const ROUND_RUNS: bool = false;
+    /// Whether pages get memory when they are first touched, so that only
+    /// touched ones count. Blocks of more than 32 KiB are then rounded up to
+    /// the sizes of classes, four a doubling, and CPUs cache runs of all sizes;
+    /// and blocks that grow get room behind them. Elsewhere the pages are worth
+    /// more, and only runs that are as long as a class are cached.
+    const LAZY_PAGES: bool = false;
 
     /// The limits that are in force: those of the type, unless they are found
     /// out at run time. Asked on slow paths alone, and may change.

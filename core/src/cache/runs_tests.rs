@@ -24,7 +24,7 @@ impl Config for Rounding {
     type Front = Front;
     type Env = TestEnv;
 
-    const ROUND_RUNS: bool = true;
+    const LAZY_PAGES: bool = true;
     const LIMITS: Limits =
         Limits { runs_min: 2 << 20, runs_max: 4 << 20, drain_idle_ms: 1000, ..Limits::BALANCED };
 }

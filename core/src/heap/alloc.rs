@@ -28,7 +28,7 @@ impl<C: Config> Heap<C> {
     /// The class, if its runs may serve `size` bytes.
     #[inline(always)]
     pub(super) fn exact(class: Class, size: usize) -> Class {
-        let wasteful = !C::ROUND_RUNS && class.is_run() && size <= class.size() - PAGE_SIZE;
+        let wasteful = !C::LAZY_PAGES && class.is_run() && size <= class.size() - PAGE_SIZE;
         if wasteful { Class::LARGE } else { class }
     }
 

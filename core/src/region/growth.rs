@@ -113,7 +113,7 @@ impl<C: Config> Regions<C> {
     /// there are pages to be had. Without one growth ends, and nothing else.
     fn extend_directory(&self, _growing: &Growing<'_, C>, provider: &C::Pages) {
         if self.directory.claim().is_none()
-            && let Ok((_, run)) = self.take_present(provider, PageCount(1), 1, Search::Quick)
+            && let Ok((_, run)) = self.take_present(provider, PageCount(1), 1, 0, Search::Quick)
         {
             // SAFETY: the page is ours, for ever from now on.
             unsafe { self.directory.extend(run.start) };

@@ -93,18 +93,30 @@ impl<C: Config> Regions<C> {
         align: u32,
         class: Class,
     ) -> Result<Run, OutOfMemory> {
-        let (located, run) = loop {
-            if let Ok(found) = self.take_present(provider, pages, align, Search::Quick) {
-                break found;
-            }
-            let growth = self.growth.lock();
-            // Somebody else may have grown the heap while we waited, and what
-            // a quick search overlooks is better than growth.
-            match self.take_present(provider, pages, align, Search::Thorough) {
-                Ok(found) => break found,
-                Err(Miss::Refused) => return Err(OutOfMemory),
-                Err(Miss::Full) => self.grow(&growth, provider, pages, align)?,
-            }
+        self.take_roomy(provider, pages, align, class, 0)
+    }
+
+    /// The same, with `room` free pages behind the run if there is such a
+    /// place without growth: for a block that is likely to grow.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub(crate) fn take_roomy(
+        &self,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+        class: Class,
+        room: u32,
+    ) -> Result<Run, OutOfMemory> {
+        let roomy = match room {
+            0 => Err(Miss::Full),
+            room => self.take_present(provider, pages, align, room, Search::Quick),
+        };
+        let (located, run) = match roomy {
+            Ok(found) => found,
+            Err(_) => self.take_anywhere(provider, pages, align)?,
         };
         if class != Class::LARGE {
             located.set_class(pages, class);
@@ -112,11 +124,34 @@ impl<C: Config> Regions<C> {
         Ok(run)
     }
 
+    fn take_anywhere(
+        &self,
+        provider: &C::Pages,
+        pages: PageCount,
+        align: u32,
+    ) -> Result<(Located<'_>, Run), OutOfMemory> {
+        loop {
+            if let Ok(found) = self.take_present(provider, pages, align, 0, Search::Quick) {
+                return Ok(found);
+            }
+            let growth = self.growth.lock();
+            // Somebody else may have grown the heap while we waited, and what
+            // a quick search overlooks is better than growth.
+            match self.take_present(provider, pages, align, 0, Search::Thorough) {
+                Ok(found) => return Ok(found),
+                Err(Miss::Refused) => return Err(OutOfMemory),
+                Err(Miss::Full) => self.grow(&growth, provider, pages, align)?,
+            }
+        }
+    }
+
+    /// Takes a run with `room` free pages behind it from the present regions.
     pub(super) fn take_present(
         &self,
         provider: &C::Pages,
         pages: PageCount,
         align: u32,
+        room: u32,
         search: Search,
     ) -> Result<(Located<'_>, Run), Miss> {
         let _set = self.set.lock();
@@ -129,8 +164,15 @@ impl<C: Config> Regions<C> {
             // SAFETY: the lock is held, and this is the one reference.
             let state = unsafe { region.state() };
             let before = state.marks();
-            let fit = Fit { len: pages.get(), align, phase: region.phase() };
+            let fit = Fit { len: pages.get() + room, align, phase: region.phase() };
             let taken = state.take(region, provider, fit, search);
+            if let Ok(taken) = taken
+                && room > 0
+            {
+                let contents = if taken.dirty { Contents::Dirty } else { Contents::Zero };
+                let stamp = contents.stamp(C::Env::now_ms());
+                state.shrink(taken.start, fit.len, pages.get(), stamp);
+            }
             self.note_growth(entry, region, before, state.marks());
             match taken {
                 Ok(taken) => {

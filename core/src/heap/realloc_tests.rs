@@ -1,0 +1,139 @@
+//! Blocks that grow and shrink: where they go, and that nothing is lost.
+
+use core::ptr::NonNull;
+use std::alloc::Layout;
+
+use crate::base::config::Config;
+use crate::cache::guarded::Guarded;
+use crate::check::arena::Arena;
+use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate};
+use crate::heap::Heap;
+use crate::provider::Capabilities;
+
+struct Lazy;
+
+impl Config for Lazy {
+    type Pages = Arena;
+    type Front = Guarded<TestCpu, TestEnv, 2>;
+    type Env = TestEnv;
+
+    const LAZY_PAGES: bool = true;
+}
+
+fn heap(can: Capabilities, bytes: usize) -> &'static Heap<Lazy> {
+    migrate(0);
+    let arena = Arena::new(4096, can, bytes).in_steps_of(bytes / 2);
+    for_ever(Heap::new(arena, Guarded::new()))
+}
+
+fn bytes(size: usize) -> Layout {
+    Layout::from_size_align(size, 16).expect("small")
+}
+
+/// A block with something in each of its pages.
+struct Buffer {
+    heap: &'static Heap<Lazy>,
+    start: NonNull<u8>,
+    size: usize,
+}
+
+impl Buffer {
+    fn new(heap: &'static Heap<Lazy>, size: usize) -> Self {
+        let start = NonNull::new(heap.alloc(bytes(size))).expect("memory");
+        let buffer = Self { heap, start, size };
+        buffer.write(0);
+        buffer
+    }
+
+    fn at(&self, at: usize) -> *mut u8 {
+        assert!(at < self.size);
+        // SAFETY: inside the block.
+        unsafe { self.start.as_ptr().add(at) }
+    }
+
+    fn write(&self, from: usize) {
+        for at in (from..self.size).step_by(4096) {
+            // SAFETY: inside the block, which is the test's.
+            unsafe { self.at(at).write((at / 4096 % 251) as u8) };
+        }
+    }
+
+    fn verify(&self, size: usize) {
+        for at in (0..size).step_by(4096) {
+            // SAFETY: inside the block, which is the test's.
+            assert_eq!(unsafe { self.at(at).read() }, (at / 4096 % 251) as u8, "at {at}");
+        }
+    }
+
+    /// Resizes; whether it could be had, and whether it stayed in place.
+    fn resize(&mut self, size: usize) -> Option<bool> {
+        // SAFETY: live, of that layout.
+        let new = unsafe { self.heap.realloc(self.start, bytes(self.size), size) };
+        let Some(new) = NonNull::new(new) else {
+            self.verify(self.size);
+            return None;
+        };
+        let stayed = new == self.start;
+        let kept = self.size.min(size);
+        (self.start, self.size) = (new, size);
+        self.verify(kept);
+        self.write(kept.next_multiple_of(4096));
+        self.heap.check().expect("sound");
+        Some(stayed)
+    }
+
+    fn free(self) {
+        // SAFETY: live, of that layout.
+        unsafe { self.heap.dealloc(self.start, bytes(self.size)) };
+    }
+}
+
+#[test]
+fn a_block_that_moved_grows_in_place_from_then_on() {
+    let heap = heap(Capabilities::all(), 64 << 20);
+    let mut buffer = Buffer::new(heap, 100_000);
+    // Something in its way.
+    let wall = Buffer::new(heap, 100_000);
+    assert_eq!(buffer.resize(150_000), Some(false));
+    let other = Buffer::new(heap, 50_000);
+    for size in [220_000, 300_000, 500_000, 800_000] {
+        assert_eq!(buffer.resize(size), Some(true), "{size}");
+    }
+    for size in [400_000, 100_000, 40_000, 800_000] {
+        assert_eq!(buffer.resize(size), Some(true), "{size}");
+    }
+    [buffer, wall, other].into_iter().for_each(Buffer::free);
+    assert_eq!(heap.stats().live_bytes(), 0);
+    heap.check().expect("sound");
+}
+
+#[test]
+fn blocks_are_moved_whole_with_and_without_remapping() {
+    for can in [Capabilities::all(), Capabilities::all().difference(Capabilities::REMAP)] {
+        let heap = heap(can, 64 << 20);
+        let mut buffer = Buffer::new(heap, 10_000);
+        let mut walls = std::vec::Vec::new();
+        for size in [33_000, 300_000, 2_500_000, 5_000_000, 70_000, 12_000, 900_000] {
+            walls.push(Buffer::new(heap, size));
+            assert!(buffer.resize(size).is_some(), "{size}");
+        }
+        buffer.free();
+        walls.into_iter().for_each(Buffer::free);
+        assert_eq!(heap.stats().live_bytes(), 0);
+    }
+}
+
+#[test]
+fn growth_that_fails_leaves_the_block_as_it_was() {
+    let heap = heap(Capabilities::all(), 8 << 20);
+    let mut buffer = Buffer::new(heap, 500_000);
+    let wall = Buffer::new(heap, 500_000);
+    assert_eq!(buffer.resize(64 << 20), None);
+    assert_eq!(buffer.resize(usize::MAX / 4), None);
+    heap.check().expect("sound");
+    // Room for the block, if not for room behind it.
+    assert!(buffer.resize(2 << 20).is_some());
+    buffer.free();
+    wall.free();
+    assert_eq!(heap.stats().live_bytes(), 0);
+}
