@@ -213,6 +213,19 @@ pub unsafe trait PageProvider: Sync {
         let _ = (start, bytes);
     }
 
+    /// How much of a committed range has memory behind it, in bytes; all of it
+    /// where that cannot be told. An estimate for what is worth keeping, asked
+    /// for now and then on slow paths: of user space, where pages get memory
+    /// when they are touched, `mincore`.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range is committed and page-aligned.
+    unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {
+        let _ = start;
+        bytes
+    }
+
     /// The node that the memory at `address` is on.
     fn node(&self, address: *const u8) -> Node {
         let _ = address;

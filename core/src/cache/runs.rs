@@ -3,15 +3,21 @@
 //! A program that takes and frees buffers would pay two passes through the
 //! regions' lock for each, and find its data in pages without memory behind
 //! them whenever the run lies elsewhere than the last one. So the second free
-//! of a class sets a sheaf of up to [`MOST`] runs up; from then on frees and
-//! allocations of the class hit. What it holds at most is taken from a budget
-//! when it is set up, because hits do not count.
+//! of a class sets a sheaf for one run up; from then on frees and allocations
+//! of the class hit. A free that finds it full puts one for one more run in its
+//! place, up to [`MOST`]. What sheaves hold at most counts against a budget when
+//! they are set up, because hits do not count.
+//!
+//! The budget is one of memory, not of length: some programs fill their
+//! buffers, others touch a few pages of each. So whenever a sheaf is enlarged
+//! the provider is asked how much of the run is resident, and an estimate
+//! follows the answers, a fourth at a time.
 //!
 //! ```text
 //! alloc  pop ┬ hit: done
 //!            └ miss: one run from the regions
 //! free   push ┬ hit: done
-//!             └ miss: no sheaf, second free, budget ─ swap one in ─ else to the regions
+//!             └ miss: second free, budget ─ swap a larger sheaf in ─ else to the regions
 //! ```
 //!
 //! Runs are cached for a tick or two: at every tick the CPUs are asked to give
@@ -34,20 +40,16 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::violation::Violation;
+use crate::provider::PageProvider;
 use crate::region::{Contents, Regions};
+
+/// All of a run, where parts of it are counted.
+pub(super) const FILLED: u32 = 1024;
 
 /// Runs in a sheaf at most: as many as the smallest block has words for.
 const MOST: usize = 6;
 
-/// What a sheaf holds at most, in bytes, if that is two runs or more.
-const WORTH: usize = 1 << 20;
-
 static_assertions::const_assert!(RUN_CLASSES <= u32::BITS as usize);
-
-/// Runs that the sheaf of a top holds when it is full.
-fn capacity(top: Top) -> usize {
-    top.len() + top.room()
-}
 
 impl<C: Config> Cache<C> {
     /// Counts a miss, and takes part in what all CPUs were asked to do.
@@ -62,47 +64,94 @@ impl<C: Config> Cache<C> {
     pub(crate) fn keep_run(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) -> bool {
         let Place::Slot(slot) = self.place(lower) else { return false };
         let top = slot.tops().get(class);
-        if !top.is_sentinel() {
-            // Where there was room only before the caller was moved.
+        if !top.is_full() {
+            // There was no room before the caller was moved.
             // SAFETY: the caller gave the run up; K1.
             return unsafe { lower.front.push(class, run.as_ptr()) };
         }
         slot.overflows.fetch_add(1, Relaxed);
         let again = slot.recent.freed.fetch_or(class.run_bit(), Relaxed) & class.run_bit() != 0;
-        let most = (WORTH / class.size()).clamp(2, MOST).min(self.room_for(lower, slot, class));
-        if !again || most == 0 {
+        again && self.enlarge(lower, slot, class, run)
+    }
+
+    /// Puts a sheaf for one more run in the place of a full one, or of none.
+    fn enlarge(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+        run: NonNull<u8>,
+    ) -> bool {
+        let top = slot.tops().get(class);
+        let held = top.len();
+        if held >= MOST || !self.has_room(lower, slot, class) {
             return false;
         }
-        let Some(mut sheaf) = self.pool.run_sheaf(lower.regions, lower.provider, most) else {
+        self.note_filled(lower, class, run);
+        let Some(mut sheaf) = self.pool.run_sheaf(lower.regions, lower.provider, held + 1) else {
             return false;
         };
         sheaf.push(run);
         let new = sheaf.into_top();
         // SAFETY: the new sheaf is ours.
-        let kept = unsafe { lower.front.swap(class, top, new) };
-        if !kept {
+        let done = unsafe { lower.front.swap(class, top, new) };
+        if !done {
             // SAFETY: the swap failed, so the new sheaf is still ours; the run
             // is taken out of it again.
             let mut sheaf = unsafe { Sheaf::from_top(new) };
             sheaf.clear();
             self.pool.give(sheaf);
+            return false;
         }
-        kept
+        slot.recent.room.fetch_add((held + 1) * class.size(), Relaxed);
+        if !top.is_sentinel() {
+            // Only now: what is in a sheaf may change while it is in its place.
+            slot.recent.room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+            // SAFETY: `swap` made the old sheaf ours.
+            let mut spent = unsafe { Sheaf::from_top(top) };
+            while let Some(run) = spent.pop() {
+                // SAFETY: ours, out of a sheaf of this class (K1).
+                if !unsafe { lower.front.push(class, run.as_ptr()) } {
+                    Self::give_run(lower, run);
+                }
+            }
+            self.pool.give(spent);
+        }
+        true
     }
 
-    /// How many more runs of a class a slot may have room for: all slots
-    /// together for half of the heap, and a slot for one run in any case.
-    fn room_for(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> usize {
+    /// Whether a slot may have room for one more run of a class. What counts is
+    /// memory: an estimate of what cached runs have behind them is kept below
+    /// a fourth of the heap over all slots, what they are long below three
+    /// fourths of it. A slot may have one run in any case.
+    fn has_room(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> bool {
         if self.registry.is_short() {
-            return 0;
+            return false;
         }
         let limits = C::limits();
-        let slots = self.registry.active().max(1) as usize;
-        let share = (lower.regions.extent() / (2 * slots)).min(limits.runs_max);
-        let taken: usize =
-            Class::runs().map(|class| capacity(slot.tops().get(class)) * class.size()).sum();
-        let alone = usize::from(taken == 0 && class.size() <= limits.runs_min);
-        (share.saturating_sub(taken) / class.size()).max(alone)
+        let taken = slot.recent.room.load(Relaxed);
+        if taken == 0 && class.size() <= limits.runs_min {
+            return true;
+        }
+        let length = taken + class.size();
+        // In an order that does not overflow where addresses have 32 bits.
+        let memory = length / FILLED as usize * self.filled.load(Relaxed) as usize;
+        let share = lower.regions.extent() / (4 * self.registry.active().max(1) as usize);
+        memory <= share.min(limits.runs_max) && length / 3 <= share
+    }
+
+    /// Looks how much of a run that is about to be cached has memory behind it.
+    fn note_filled(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) {
+        let page = lower.provider.page_size();
+        if !(run.addr().get() | class.size()).is_multiple_of(page) {
+            return;
+        }
+        // SAFETY: a used run, at least as long as its class, in whole pages.
+        let resident = unsafe { lower.provider.resident(run, class.size()) };
+        let sample = resident.min(class.size()) / (class.size() / FILLED as usize);
+        let before = self.filled.load(Relaxed);
+        // Relaxed: an estimate; a sample that is lost is no loss.
+        self.filled.store((3 * before + sample as u32) / 4, Relaxed);
     }
 
     /// Asks all CPUs to give their runs back, each at its next miss.
@@ -128,7 +177,7 @@ impl<C: Config> Cache<C> {
             // SAFETY: no sheaf is put in.
             if !top.is_sentinel() && unsafe { lower.front.swap(class, top, Top::sentinel()) } {
                 // SAFETY: `swap` made the sheaf ours.
-                self.give_runs(lower, unsafe { Sheaf::from_top(top) });
+                unsafe { self.give_runs(lower, slot, class, top) };
             }
         }
     }
@@ -145,18 +194,30 @@ impl<C: Config> Cache<C> {
             let top = unsafe { slot.tops().take(class) };
             if !top.is_sentinel() {
                 // SAFETY: taken out of its place.
-                self.give_runs(lower, unsafe { Sheaf::from_top(top) });
+                unsafe { self.give_runs(lower, slot, class, top) };
             }
         }
     }
 
-    fn give_runs(&self, lower: Lower<'_, C>, mut sheaf: Sheaf) {
+    /// Gives the runs of a slot's sheaf back.
+    ///
+    /// # Safety
+    ///
+    /// Caller: owns the sheaf of the top, which is not the sentinel.
+    unsafe fn give_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, top: Top) {
+        slot.recent.room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+        // SAFETY: by the contract.
+        let mut sheaf = unsafe { Sheaf::from_top(top) };
         while let Some(run) = sheaf.pop() {
-            if lower.regions.give(run, Contents::Dirty, C::Env::now_ms()).is_err() {
-                C::Env::fatal(Fault::new(FaultKind::DoubleFree, run.as_ptr()));
-            }
+            Self::give_run(lower, run);
         }
         self.pool.give(sheaf);
+    }
+
+    fn give_run(lower: Lower<'_, C>, run: NonNull<u8>) {
+        if lower.regions.give(run, Contents::Dirty, C::Env::now_ms()).is_err() {
+            C::Env::fatal(Fault::new(FaultKind::DoubleFree, run.as_ptr()));
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! The cache layer of a heap as a whole, and the caller's place in it.
 
+use core::sync::atomic::AtomicU32;
+
 use super::deferred::Deferred;
 use super::depot::Depot;
 use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
 use super::pool::Pool;
 use super::registry::Registry;
+use super::runs::FILLED;
 use super::slot::Slot;
 use crate::base::config::Config;
 
@@ -15,6 +18,9 @@ pub(crate) struct Cache<C: Config> {
     pub(super) depot: Depot<C>,
     pub(crate) registry: Registry<C>,
     pub(crate) deferred: Deferred,
+    /// How much of a cached run has memory behind it, in parts of
+    /// [`FILLED`](super::runs::FILLED).
+    pub(super) filled: AtomicU32,
 }
 
 /// The caller's place, after it has been given a slot if it lacked one.
@@ -30,6 +36,7 @@ impl<C: Config> Cache<C> {
             depot: Depot::new(),
             registry: Registry::new(),
             deferred: Deferred::new(),
+            filled: AtomicU32::new(FILLED),
         }
     }
 

@@ -2,6 +2,7 @@
 //! the caller's, and can be told to refuse.
 
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::alloc::Layout;
 use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
@@ -40,6 +41,8 @@ pub(crate) struct Arena {
     limit: usize,
     /// What it suggests at least.
     step: usize,
+    /// One page in so many is said to be resident.
+    sparse: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -68,7 +71,7 @@ unsafe impl Send for Held {}
 impl Arena {
     /// Hands out up to `limit` bytes in pages of `page` bytes.
     pub(crate) fn new(page: usize, can: Capabilities, limit: usize) -> Self {
-        Self { page, can, limit, step: 0, state: Mutex::default() }
+        Self { page, can, limit, step: 0, sparse: AtomicUsize::new(1), state: Mutex::default() }
     }
 
     /// Suggests at least `step` bytes, so that there are fewer regions.
@@ -77,6 +80,12 @@ impl Arena {
         self
     }
 
+    /// Says from now on that one page in so many is resident.
+    pub(crate) fn say_resident(&self, one_in: usize) {
+        self.sparse.store(one_in, Relaxed);
+    }
+
+    /// What to refuse from now on.
     pub(crate) fn refuse(&self, refuse: Refuse) {
         let mut state = self.state();
         (state.refuse, state.calls) = (refuse, 0);
@@ -265,6 +274,10 @@ unsafe impl PageProvider for Arena {
         // SAFETY: allocated with this layout in `reserve`.
         unsafe { std::alloc::dealloc(held.memory.as_ptr(), held.layout) };
         Ok(())
+    }
+
+    unsafe fn resident(&self, _start: NonNull<u8>, bytes: usize) -> usize {
+        bytes / self.sparse.load(Relaxed)
     }
 
     unsafe fn remap(

@@ -161,6 +161,26 @@ unsafe impl PageProvider for HostPages {
         if moved == to { Ok(()) } else { Err(ProviderError) }
     }
 
+    unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {
+        /// Pages asked about at once.
+        const PAGES: usize = 256;
+        let page = self.page_size();
+        let mut resident = 0;
+        for from in (0..bytes).step_by(PAGES * page) {
+            let mut pages = [0u8; PAGES];
+            let asked = (bytes - from).min(PAGES * page);
+            // SAFETY: inside the caller's range.
+            let at = unsafe { start.add(from) }.as_ptr().cast();
+            // SAFETY: one byte for each page asked about.
+            let told = checked(|| unsafe { libc::mincore(at, asked, pages.as_mut_ptr()) });
+            if told.is_err() {
+                return bytes;
+            }
+            resident += pages.iter().filter(|&&page| page & 1 != 0).count() * page;
+        }
+        resident
+    }
+
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's range is committed. A hint: failure is silent.
         let _ =

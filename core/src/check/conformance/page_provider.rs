@@ -213,6 +213,9 @@ impl<P: PageProvider> Suite<'_, P> {
             unsafe { self.provider.advise_huge(all.start, all.bytes) };
             self.ensure(low.holds(1) && high.holds(2), "HUGE: a hint keeps the contents")?;
         }
+        // SAFETY: committed, in pages.
+        let resident = unsafe { self.provider.resident(high.start, high.bytes) };
+        self.ensure(resident == high.bytes, "what was written is resident")?;
         let node = self.provider.node(all.start.as_ptr());
         let same = self.provider.node(all.start.as_ptr()) == node;
         self.ensure(same, "memory stays on its node")?;
