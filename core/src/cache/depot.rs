@@ -3,10 +3,12 @@
 //!
 //! Locks: `classes[c]`, a leaf.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use super::sheaf::{Sheaf, SheafList, capacity};
 use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
-use crate::base::sync::Lock;
+use crate::base::sync::{Held, Lock};
 
 struct Shelf {
     full: SheafList,
@@ -18,6 +20,8 @@ struct Shelf {
 /// The depot of a heap.
 pub(crate) struct Depot<C: Config> {
     classes: [Lock<Shelf, C::Env>; CLASSES],
+    /// Whether a shelf holds anything: a hint that saves its lock.
+    stocked: [AtomicBool; CLASSES],
 }
 
 impl Shelf {
@@ -34,17 +38,28 @@ impl<C: Config> Depot<C> {
         Self {
             classes: [const { Lock::new(Shelf { full: SheafList::new(), bytes: 0, low: 0 }) };
                 CLASSES],
+            stocked: [const { AtomicBool::new(false) }; CLASSES],
         }
     }
 
     /// Takes a full sheaf.
     pub(crate) fn take(&self, class: Class) -> Option<Sheaf> {
-        self.classes[class.index()].lock().pop(class)
+        // Relaxed: who comes too early goes on to the slabs.
+        if !self.stocked[class.index()].load(Relaxed) {
+            return None;
+        }
+        self.pop(class, self.classes[class.index()].lock())
+    }
+
+    fn pop(&self, class: Class, mut shelf: Held<'_, Shelf, C::Env>) -> Option<Sheaf> {
+        let sheaf = shelf.pop(class);
+        self.stocked[class.index()].store(shelf.full.count() > 0, Relaxed);
+        sheaf
     }
 
     /// Takes a full sheaf, unless somebody is at the shelf.
     pub(crate) fn take_nolock(&self, class: Class) -> Option<Sheaf> {
-        self.classes[class.index()].try_lock()?.pop(class)
+        self.pop(class, self.classes[class.index()].try_lock()?)
     }
 
     /// Stores a full sheaf, or gives it back when there are enough.
@@ -58,6 +73,7 @@ impl<C: Config> Depot<C> {
         }
         shelf.bytes += bytes;
         shelf.full.push(sheaf);
+        self.stocked[class.index()].store(true, Relaxed);
         None
     }
 

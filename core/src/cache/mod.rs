@@ -19,6 +19,7 @@
 //! - `depot`: full sheaves that no CPU holds;
 //! - `registry`: all slots;
 //! - `whole`: these together, and the caller's place among them;
+//! - `exchange`: a stashed sheaf for the one in use;
 //! - `paths`: the slow paths of small objects;
 //! - `nolock`: the same where nothing may wait;
 //! - `deferred`: blocks freed there that found no other place;
@@ -35,6 +36,7 @@ pub mod tops;
 pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;
+mod exchange;
 pub(crate) mod lower;
 pub(crate) mod nolock;
 pub(crate) mod paths;

@@ -17,9 +17,10 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::exchange;
 use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
-use super::sheaf::{Sheaf, Word};
+use super::sheaf::Word;
 use super::slot::Slot;
 use super::whole::Cache;
 use crate::base::class::Class;
@@ -55,25 +56,8 @@ impl<C: Config> Cache<C> {
         slot.refills.fetch_add(1, Relaxed);
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
-        let mut sheaf = stash.take_full(class).or_else(|| self.depot.take_nolock(class))?;
-        let object = sheaf.pop();
-        let new = sheaf.into_top();
-        // SAFETY: the new sheaf is ours.
-        if unsafe { lower.front.swap(class, top, new) } {
-            if !top.is_sentinel() {
-                // SAFETY: `swap` made the old sheaf ours; empty, as its top
-                // said: a sheaf of one class has its marks in one place.
-                stash.keep_empty(unsafe { Sheaf::from_top(top) });
-            }
-            return object;
-        }
-        // SAFETY: the swap failed, so the new sheaf is still ours.
-        let mut sheaf = unsafe { Sheaf::from_top(new) };
-        if let Some(object) = object {
-            sheaf.push(object);
-        }
-        stash.keep_full(class, sheaf);
-        None
+        let sheaf = stash.take_full(class).or_else(|| self.depot.take_nolock(class))?;
+        exchange::refill(lower.front, &mut stash, class, top, sheaf)
     }
 
     /// Takes a live object of `class` (a true one) back after a miss, without
@@ -92,21 +76,7 @@ impl<C: Config> Cache<C> {
         }
         slot.overflows.fetch_add(1, Relaxed);
         let Some(mut stash) = slot.stash.try_lock() else { return false };
-        let Some(mut sheaf) = stash.take_empty(class) else { return false };
-        sheaf.push(object);
-        let new = sheaf.into_top();
-        // SAFETY: the new sheaf is ours.
-        let swapped = unsafe { lower.front.swap(class, top, new) };
-        if !swapped {
-            // SAFETY: the swap failed, so the new sheaf is still ours; the
-            // object is taken out of it again.
-            let mut sheaf = unsafe { Sheaf::from_top(new) };
-            sheaf.clear();
-            stash.keep_empty(sheaf);
-        } else if !top.is_sentinel() {
-            // SAFETY: `swap` made the old sheaf ours; full, as its top said.
-            stash.keep_full(class, unsafe { Sheaf::from_top(top) });
-        }
-        swapped
+        let Some(sheaf) = stash.take_empty(class) else { return false };
+        exchange::overflow(lower.front, &mut stash, class, top, sheaf, object)
     }
 }

@@ -13,10 +13,11 @@
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
+use super::exchange;
 use super::frontend::FrontEnd;
 use super::lower::Lower;
 use super::sheaf::{Sheaf, Top, Word};
-use super::slot::Slot;
+use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -41,6 +42,20 @@ impl<C: Config> Cache<C> {
                 }
             }
             slot.refills.fetch_add(1, Relaxed);
+            if let Some(mut stash) = slot.stash.try_lock()
+                && let Some(sheaf) = stash.take_full(class)
+            {
+                let object = exchange::refill(lower.front, &mut stash, class, top, sheaf);
+                let surplus = stash.surplus();
+                drop(stash);
+                if let Some(surplus) = surplus {
+                    self.pool.give(surplus);
+                }
+                match object {
+                    Some(object) => return Some(object),
+                    None => continue,
+                }
+            }
             let Some(mut sheaf) = self.full_sheaf(lower, slot, class) else {
                 return claim_one(lower, class);
             };
@@ -78,6 +93,21 @@ impl<C: Config> Cache<C> {
             }
             slot.overflows.fetch_add(1, Relaxed);
             let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
+            let budget = self.budget(lower);
+            let mut exchanged = None;
+            if let Some(mut stash) = slot.stash.try_lock()
+                && let Some(sheaf) = take_empty(&mut stash, class, heat)
+            {
+                let done = exchange::overflow(lower.front, &mut stash, class, top, sheaf, object);
+                exchanged = Some((done, stash.shed(class, budget)));
+            }
+            if let Some((done, shed)) = exchanged {
+                self.put_shed(lower, slot, class, budget, shed);
+                if done {
+                    return;
+                }
+                continue;
+            }
             let Some(mut sheaf) = self.empty_sheaf(lower, slot, class, heat) else {
                 return release_one(lower, class, object);
             };
@@ -99,10 +129,9 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    /// A sheaf with at least one object, from wherever there is one.
+    /// A sheaf with at least one object, from beyond the stash.
     fn full_sheaf(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> Option<Sheaf> {
-        let stashed = slot.stash.try_lock().and_then(|mut stash| stash.take_full(class));
-        if let Some(sheaf) = stashed.or_else(|| self.depot.take(class)) {
+        if let Some(sheaf) = self.depot.take(class) {
             return Some(sheaf);
         }
         let mut sheaf = self.empty_sheaf(lower, slot, class, Heat::Again)?;
@@ -126,12 +155,8 @@ impl<C: Config> Cache<C> {
     ) -> Option<Sheaf> {
         let (stashed, order) = match slot.stash.try_lock() {
             Some(mut stash) => {
-                let stashed = stash.take_empty(class);
                 let order = stash.order(class);
-                if heat == Heat::Again {
-                    stash.grow_order(class);
-                }
-                (stashed, order)
+                (take_empty(&mut stash, class, heat), order)
             }
             None => (None, 0),
         };
@@ -144,15 +169,34 @@ impl<C: Config> Cache<C> {
             return self.put_emptied(lower, slot, class, sheaf);
         }
         let budget = self.budget(lower);
-        let mut rejected = match slot.stash.try_lock() {
-            Some(mut stash) => stash.put_full(class, sheaf, budget),
-            None => Some((class, sheaf)),
+        let shed = match slot.stash.try_lock() {
+            Some(mut stash) => {
+                stash.keep_full(class, sheaf);
+                stash.shed(class, budget)
+            }
+            None => Shed { sheaf: Some((class, sheaf)), more: false },
         };
-        while let Some((victim, sheaf)) = rejected {
+        self.put_shed(lower, slot, class, budget, shed);
+    }
+
+    /// Finds a place for what a stash had no room for.
+    fn put_shed(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        newest: Class,
+        budget: usize,
+        mut shed: Shed,
+    ) {
+        while let Some((victim, sheaf)) = shed.sheaf.take() {
             if let Some(sheaf) = self.depot.put(victim, sheaf, self.depot_limit(lower)) {
                 self.put_emptied(lower, slot, victim, sheaf);
             }
-            rejected = slot.stash.try_lock().and_then(|mut stash| stash.shed(class, budget));
+            if shed.more
+                && let Some(mut stash) = slot.stash.try_lock()
+            {
+                shed = stash.shed(newest, budget);
+            }
         }
     }
 
@@ -167,6 +211,16 @@ impl<C: Config> Cache<C> {
             self.pool.give(sheaf);
         }
     }
+}
+
+/// Takes an empty sheaf of the class's present order out of a stash; asking
+/// again makes the next one larger.
+fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
+    let sheaf = stash.take_empty(class);
+    if heat == Heat::Again {
+        stash.grow_order(class);
+    }
+    sheaf
 }
 
 /// Gives the objects in a sheaf back to the slabs.

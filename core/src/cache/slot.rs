@@ -120,6 +120,14 @@ impl<E: Environment> Slot<E> {
     }
 }
 
+/// What a stash gives up.
+#[must_use = "dropping a sheaf leaks it and its objects"]
+pub(crate) struct Shed {
+    pub(crate) sheaf: Option<(Class, Sheaf)>,
+    /// Whether there is more to give up.
+    pub(crate) more: bool,
+}
+
 /// Sheaves that a CPU keeps besides those in use.
 pub(crate) struct Stash {
     full: [SheafList; CLASSES],
@@ -150,27 +158,16 @@ impl Stash {
         Some(sheaf)
     }
 
-    /// Stashes a full sheaf. Beyond `budget` bytes one is given up for it, see
-    /// [`shed`](Self::shed), which the caller calls until there is no more.
-    pub(crate) fn put_full(
-        &mut self,
-        class: Class,
-        sheaf: Sheaf,
-        budget: usize,
-    ) -> Option<(Class, Sheaf)> {
-        self.keep_full(class, sheaf);
-        self.shed(class, budget)
-    }
-
-    /// Gives a full sheaf up while there are more than `budget` bytes: of the
+    /// Gives a full sheaf up when there are more than `budget` bytes: of the
     /// other classes in turn or, when they have none, of `newest`. One small
-    /// sheaf may not outweigh a large one, so once is not enough.
-    pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Option<(Class, Sheaf)> {
+    /// sheaf may not outweigh a large one, so once may not be enough.
+    pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Shed {
         if self.bytes <= budget {
-            return None;
+            return Shed { sheaf: None, more: false };
         }
         let victim = self.next_victim(newest).unwrap_or(newest);
-        self.take_full(victim).map(|sheaf| (victim, sheaf))
+        let sheaf = self.take_full(victim).map(|sheaf| (victim, sheaf));
+        Shed { sheaf, more: self.bytes > budget }
     }
 
     fn next_victim(&mut self, not: Class) -> Option<Class> {
@@ -204,6 +201,11 @@ impl Stash {
     pub(crate) fn keep_empty(&mut self, sheaf: Sheaf) {
         self.empties += 1;
         self.empty[usize::from(sheaf.order())].push(sheaf);
+    }
+
+    /// Gives an empty sheaf up when there are more than enough.
+    pub(crate) fn surplus(&mut self) -> Option<Sheaf> {
+        if self.empties > EMPTIES_MAX { self.take_any_empty() } else { None }
     }
 
     /// Keeps an empty sheaf, or gives it back when there are enough.

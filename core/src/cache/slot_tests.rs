@@ -44,11 +44,16 @@ impl Model {
         (0..capacity(class, order)).for_each(|at| new.push(object(self.next + at)));
         self.full.entry(class.index()).or_default().push((self.next, order));
         self.next += 1000;
-        let mut given = self.stash.put_full(class, new, budget);
-        while let Some((victim, sheaf)) = given {
+        self.stash.keep_full(class, new);
+        loop {
+            let Shed { sheaf, more } = self.stash.shed(class, budget);
+            let Some((victim, sheaf)) = sheaf else {
+                assert!(!more);
+                break;
+            };
             assert!(self.bytes() > budget, "given up without need");
             self.expect(victim, sheaf);
-            given = self.stash.shed(class, budget);
+            assert_eq!(more, self.stash.bytes() > budget);
         }
         assert!(self.stash.bytes() <= budget, "the budget is kept");
     }
