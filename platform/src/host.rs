@@ -7,8 +7,8 @@ use granule_core::Config;
 use granule_core::base::limits::Limits;
 use granule_core::cache::guarded::Guarded;
 
-use crate::imp::choice::HostSlots;
 use crate::imp::env::HostEnv;
+use crate::imp::front::HostSlots;
 use crate::imp::pages::HostPages;
 use crate::imp::threads::{MAX_INDEXED, ThreadCpu};
 

@@ -22,8 +22,9 @@ mod host;
 pub use host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap};
 #[cfg(target_os = "linux")]
 pub use imp::{
-    choice::{Caches, HostSlots, caches},
+    choice::{Caches, caches},
     env::HostEnv,
+    front::HostSlots,
     pages::HostPages,
     threads::ThreadCpu,
 };

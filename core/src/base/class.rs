@@ -168,29 +168,34 @@ const fn smallest_holding(size: usize) -> u8 {
     class as u8
 }
 
-/// Class by `ceil(size / 8)` up to 1 KiB.
-static BY_8: [u8; 129] = {
-    let mut table = [0; 129];
-    let mut i = 0;
-    while i < table.len() {
-        table[i] = smallest_holding(if i == 0 { 1 } else { i * 8 });
-        i += 1;
-    }
-    table
-};
+/// Sizes below this have their classes in tables: a byte a size, one load.
+///
+/// An index of `ceil(size / 8)` would make a table 129 bytes short instead of
+/// 1,025, and every hit two instructions longer.
+pub const TABLED: usize = 1025;
 
-/// Class by `ceil(size / 8)` up to 1 KiB under C's promise of 16 bytes
-/// alignment for everything that can hold a `max_align_t`.
-static BY_8_FOR_C: [u8; 129] = {
-    let mut table = [0; 129];
-    let mut i = 0;
-    while i < table.len() {
-        let size = if i == 0 { 1 } else { i * 8 };
-        table[i] = smallest_holding(if size <= 8 { size } else { size.next_multiple_of(16) });
-        i += 1;
+/// Classes by size for objects aligned to `align`; up to `exempt` bytes, to 8.
+const fn by_size(align: usize, exempt: usize) -> [u8; TABLED] {
+    let mut table = [0; TABLED];
+    let mut size = 0;
+    while size < TABLED {
+        let wanted = if size == 0 { 1 } else { size };
+        let align = if wanted <= exempt { 8 } else { align };
+        table[size] = smallest_holding(wanted.next_multiple_of(align));
+        size += 1;
     }
     table
-};
+}
+
+/// For alignments of 8 and less.
+static BY_SIZE: [u8; TABLED] = by_size(8, 0);
+
+/// For an alignment of 16.
+static BY_SIZE_16: [u8; TABLED] = by_size(16, 0);
+
+/// Under C's promise of 16 bytes alignment for everything that can hold a
+/// `max_align_t`.
+static BY_SIZE_FOR_C: [u8; TABLED] = by_size(16, 8);
 
 /// Class by `ceil(size / 128)` above 1 KiB: every class there is a multiple
 /// of 128.
@@ -215,15 +220,52 @@ impl Class {
     #[must_use]
     #[inline(always)]
     pub const fn of(size: usize, align: usize) -> Self {
-        if align <= 8 {
-            Self::of_rounded(size)
-        } else if align <= MAX_CLASS_ALIGN && size <= MAX_SMALL {
-            let size = if size == 0 { 1 } else { size };
-            Self::of_rounded((size + align - 1) & !(align - 1))
-        } else if align <= MAX_CLASS_ALIGN {
-            Self::of_run(size)
+        if size < TABLED {
+            // SAFETY: as just tested.
+            unsafe { Self::of_tabled(size, align) }
         } else {
-            Self::LARGE
+            Self::of_medium(size, align)
+        }
+    }
+
+    /// [`of`](Self::of) for a size below [`TABLED`]: one load when `align` is
+    /// a constant of at most 16, nothing when the size is constant as well.
+    ///
+    /// # Safety
+    ///
+    /// Caller: `size` is below [`TABLED`].
+    #[must_use]
+    #[inline(always)]
+    pub const unsafe fn of_tabled(size: usize, align: usize) -> Self {
+        if align <= 8 {
+            // SAFETY: the table has an entry for each size below `TABLED`.
+            Self(unsafe { *BY_SIZE.as_ptr().add(size) })
+        } else if align == 16 {
+            // SAFETY: as above.
+            Self(unsafe { *BY_SIZE_16.as_ptr().add(size) })
+        } else if size == 0 {
+            Self::of_medium(1, align)
+        } else {
+            Self::of_medium(size, align)
+        }
+    }
+
+    /// [`of`](Self::of) for a size above 0, by rounding it up.
+    #[inline]
+    const fn of_medium(size: usize, align: usize) -> Self {
+        if align > MAX_CLASS_ALIGN {
+            return Self::LARGE;
+        }
+        if size > MAX_SMALL {
+            return Self::of_run(size);
+        }
+        let rounded = (size + align - 1) & !(align - 1);
+        if rounded < TABLED {
+            Self(BY_SIZE[rounded])
+        } else if rounded <= MAX_SMALL {
+            Self(BY_128[(rounded + 127) >> 7])
+        } else {
+            Self::of_run(rounded)
         }
     }
 
@@ -232,24 +274,24 @@ impl Class {
     #[must_use]
     #[inline(always)]
     pub const fn for_malloc(size: usize) -> Self {
-        if size <= 1024 {
-            Self(BY_8_FOR_C[size.div_ceil(8)])
-        } else if size <= MAX_SMALL {
-            Self(BY_128[size.div_ceil(128)])
+        if size < TABLED {
+            // SAFETY: as just tested.
+            unsafe { Self::for_malloc_tabled(size) }
         } else {
-            Self::of_run(size)
+            Self::of_medium(size, 16)
         }
     }
 
+    /// [`for_malloc`](Self::for_malloc) for a size below [`TABLED`].
+    ///
+    /// # Safety
+    ///
+    /// Caller: `size` is below [`TABLED`].
+    #[must_use]
     #[inline(always)]
-    const fn of_rounded(size: usize) -> Self {
-        if size <= 1024 {
-            Self(BY_8[size.div_ceil(8)])
-        } else if size <= MAX_SMALL {
-            Self(BY_128[size.div_ceil(128)])
-        } else {
-            Self::of_run(size)
-        }
+    pub const unsafe fn for_malloc_tabled(size: usize) -> Self {
+        // SAFETY: the table has an entry for each size below `TABLED`.
+        Self(unsafe { *BY_SIZE_FOR_C.as_ptr().add(size) })
     }
 
     /// The class of a run of `size` bytes, more than [`MAX_SMALL`].

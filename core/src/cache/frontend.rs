@@ -8,7 +8,7 @@
 
 use super::sheaf::Top;
 use super::slot::Slot;
-use crate::base::class::Class;
+use crate::base::class::{Class, TABLED};
 use crate::base::env::Environment;
 
 /// Where the caller stands.
@@ -49,6 +49,8 @@ impl core::error::Error for NoSuchCpu {}
 /// - they may miss at any time (null, `false`), and must while the CPU is
 ///   stopped, unless nobody but the caller of [`stop`](Self::stop) could enter
 ///   there (a thread's own cache);
+/// - `is_open_for` is false for sizes from [`TABLED`] on; `pop_first` and
+///   `push_first` are `pop` and `push` that may leave caches out;
 /// - once [`stop`](Self::stop) has returned true, nobody reads or writes the
 ///   slot's tops through `pop`, `push` or `swap` until `restart`.
 ///
@@ -66,6 +68,54 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     /// more; or the class is [`Class::LARGE`], with which any pointer, also
     /// null, is a miss.
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool;
+
+    /// Whether a request of `size` is worth a [`pop_first`](Self::pop_first):
+    /// not from [`TABLED`] on, nor as long as that must not be called. A front
+    /// end that is not ready from the start spares its hits a test: one
+    /// comparison of the size tells whether it is ready, too.
+    #[inline(always)]
+    fn is_open_for(&self, size: usize) -> bool {
+        size < TABLED
+    }
+
+    /// Before the heap gives out its first block, and any number of times
+    /// after: from now on there may be a `push_first`.
+    #[inline(always)]
+    fn prepare(&self) {}
+
+    /// The [`pop`](Self::pop) of hits.
+    ///
+    /// # Safety
+    ///
+    /// Caller: has been told by [`is_open_for`](Self::is_open_for) that it is.
+    #[inline(always)]
+    unsafe fn pop_first(&self, class: Class) -> *mut u8 {
+        self.pop(class)
+    }
+
+    /// The [`push`](Self::push) of hits.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `push`, of an even pointer, and
+    /// [`prepare`](Self::prepare) has been called.
+    #[inline(always)]
+    unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
+        // SAFETY: by the contract.
+        unsafe { self.push(class, object) }
+    }
+
+    /// After a miss of [`push_first`](Self::push_first): pushes to what that
+    /// has left out, if anything.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `push`.
+    #[inline(always)]
+    unsafe fn push_again(&self, class: Class, object: *mut u8) -> bool {
+        let _ = (class, object);
+        false
+    }
 
     /// Puts `new` where `expected` is the CPU's top of `class`; `false` when
     /// something else is, or the CPU is stopped.

@@ -37,27 +37,72 @@ impl<C: Config> Heap<C> {
     /// 0 gives a block of its own.
     #[inline]
     pub fn alloc(&self, layout: Layout) -> *mut u8 {
-        let class = Self::class(layout);
-        let hit = self.front.pop(class);
-        if hit.is_null() { self.alloc_slow(class, layout, Fill::Any) } else { hit }
+        if !self.is_open_for(layout.size()) {
+            return self.alloc_medium(layout, Fill::Any);
+        }
+        // SAFETY: as just tested.
+        let (class, hit) = unsafe {
+            let class = Class::of_tabled(layout.size(), layout.align());
+            (class, self.pop_first(class))
+        };
+        if hit.is_null() { self.alloc_slow(layout, class, Fill::Any) } else { hit }
     }
 
     /// Allocates `layout`, all zero. As [`alloc`](Self::alloc) otherwise;
     /// large blocks of fresh memory are known to be zero and not written.
     #[inline]
     pub fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let class = Self::class(layout);
-        let hit = self.front.pop(class);
+        if !self.is_open_for(layout.size()) {
+            return self.alloc_medium(layout, Fill::Zero);
+        }
+        // SAFETY: as just tested.
+        let (class, hit) = unsafe {
+            let class = Class::of_tabled(layout.size(), layout.align());
+            (class, self.pop_first(class))
+        };
         if hit.is_null() {
-            return self.alloc_slow(class, layout, Fill::Zero);
+            return self.alloc_slow(layout, class, Fill::Zero);
         }
         // SAFETY: a block of the class, at least the layout's size.
         unsafe { hit.write_bytes(0, layout.size()) };
         hit
     }
 
-    /// An object of `class` from the cache; null on a miss. For doors that
-    /// know the class beforehand.
+    /// Sizes from [`TABLED`](crate::base::class::TABLED) on, and all while the
+    /// front end is not open for hits: a few instructions more.
+    #[inline(never)]
+    fn alloc_medium(&self, layout: Layout, fill: Fill) -> *mut u8 {
+        let class = Self::class(layout);
+        let hit = self.front.pop(class);
+        if hit.is_null() {
+            return self.alloc_slow(layout, class, fill);
+        }
+        if fill == Fill::Zero {
+            // SAFETY: a block of the class, at least the layout's size.
+            unsafe { hit.write_bytes(0, layout.size()) };
+        }
+        hit
+    }
+
+    /// Whether a request of `size` is worth a [`pop_first`](Self::pop_first);
+    /// not from [`TABLED`](crate::base::class::TABLED) on. For doors of their own.
+    #[inline(always)]
+    pub fn is_open_for(&self, size: usize) -> bool {
+        self.front.is_open_for(size)
+    }
+
+    /// An object of `class` from the cache; null on a miss.
+    ///
+    /// # Safety
+    ///
+    /// Caller: has been told by [`is_open_for`](Self::is_open_for) that it is.
+    #[inline(always)]
+    pub unsafe fn pop_first(&self, class: Class) -> *mut u8 {
+        // SAFETY: by the contract.
+        unsafe { self.front.pop_first(class) }
+    }
+
+    /// The same at any time, and from any cache there may be.
     #[inline(always)]
     pub fn pop_cached(&self, class: Class) -> *mut u8 {
         self.front.pop(class)
@@ -78,14 +123,16 @@ impl<C: Config> Heap<C> {
 
     fn alloc_class_with(&self, class: Class, size: usize, fill: Fill) -> *mut u8 {
         match Layout::from_size_align(size, 1) {
-            Ok(layout) => self.alloc_slow(class, layout, fill),
+            Ok(layout) => self.alloc_slow(layout, class, fill),
             Err(_) => null_mut(),
         }
     }
 
+    /// The layout comes first, as in the callers: a jump, no move of registers.
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&self, class: Class, layout: Layout, fill: Fill) -> *mut u8 {
+    fn alloc_slow(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
+        self.front.prepare();
         self.free_deferred();
         match self.alloc_missed(class, layout, fill) {
             Some(block) => block.as_ptr(),

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::Heap;
-use crate::base::class::Class;
+use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
@@ -14,6 +14,11 @@ use crate::region::{Contents, Located};
 
 /// What every block is aligned to, in bytes.
 pub(super) const SMALLEST_ALIGN: usize = 8;
+
+#[inline(always)]
+fn is_aligned(pointer: NonNull<u8>) -> bool {
+    pointer.addr().get().is_multiple_of(SMALLEST_ALIGN)
+}
 
 impl<C: Config> Heap<C> {
     /// Frees a block, given the layout it was allocated with.
@@ -27,10 +32,30 @@ impl<C: Config> Heap<C> {
     /// `layout`; nobody uses it any more.
     #[inline]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
+        let (size, align) = (layout.size(), layout.align());
+        if size >= TABLED {
+            return self.dealloc_medium(pointer, layout);
+        }
+        // SAFETY: the size has just been tested.
+        let class = unsafe { Class::of_tabled(size, align) };
+        // An odd pointer is no block's. It would read as a mark, and the objects
+        // below it be lost; to make it even is an instruction less than to test.
+        // SAFETY: no block is at address 0 or 1.
+        let pointer =
+            unsafe { NonNull::new_unchecked(pointer.as_ptr().map_addr(|address| address & !1)) };
+        // SAFETY: by the contract, and a live block has been given out.
+        if !unsafe { self.front.push_first(class, pointer.as_ptr()) } {
+            self.free_slow(pointer, class);
+        }
+    }
+
+    /// Sizes from [`TABLED`] on.
+    #[inline(never)]
+    fn dealloc_medium(&self, pointer: NonNull<u8>, layout: Layout) {
         let class = Self::class(layout);
-        // SAFETY: by the contract; or the class misses.
-        if !unsafe { self.front.push(class, pointer.as_ptr()) } {
-            self.free_slow(class, pointer);
+        // SAFETY: the contract of `dealloc`.
+        if !unsafe { self.push_cached(class, pointer.as_ptr()) } {
+            self.free_slow(pointer, class);
         }
     }
 
@@ -42,19 +67,32 @@ impl<C: Config> Heap<C> {
     /// more.
     #[inline]
     pub unsafe fn free(&self, pointer: NonNull<u8>) {
-        let class = self.regions.first_class_of(pointer.as_ptr());
-        // SAFETY: by the contract; or the class misses.
-        if !unsafe { self.front.push(class, pointer.as_ptr()) } {
-            self.free_slow(class, pointer);
+        // SAFETY: by the contract.
+        let Some(class) = (unsafe { self.regions.first_class_of(pointer.as_ptr()) }) else {
+            return self.free_further(pointer);
+        };
+        // SAFETY: by the contract, and a live block has been given out.
+        if !unsafe { self.front.push_first(class, pointer.as_ptr()) } {
+            self.free_slow(pointer, class);
         }
     }
 
-    /// The class of a block of the first region, for doors that free without
-    /// a layout; [`Class::LARGE`] for those that have none and for all other
-    /// pointers.
+    /// Puts a block into the cache, for doors that free without a layout;
+    /// `false` on a miss, and nothing has changed.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`free`](Self::free); or the pointer is null, a miss.
     #[inline(always)]
-    pub fn class_of(&self, pointer: *const u8) -> Class {
-        self.regions.first_class_of(pointer)
+    pub unsafe fn push_unsized(&self, pointer: *mut u8) -> bool {
+        // SAFETY: by the contract: null is in no region, and a live block has
+        // been given out.
+        unsafe {
+            match self.regions.first_class_of(pointer) {
+                Some(class) => self.front.push_first(class, pointer),
+                None => false,
+            }
+        }
     }
 
     /// Puts a block into the cache; `false` on a miss, and nothing has
@@ -66,14 +104,31 @@ impl<C: Config> Heap<C> {
     /// [`Class::LARGE`], with which any pointer misses.
     #[inline(always)]
     pub unsafe fn push_cached(&self, class: Class, pointer: *mut u8) -> bool {
-        // SAFETY: by the contract.
-        unsafe { self.front.push(class, pointer) }
+        let aligned = pointer.addr().is_multiple_of(SMALLEST_ALIGN);
+        // SAFETY: by the contract, and a live block has been given out.
+        aligned && unsafe { self.front.push_first(class, pointer) }
+    }
+
+    /// A block that is not in the first region, or none.
+    #[cold]
+    #[inline(never)]
+    fn free_further(&self, pointer: NonNull<u8>) {
+        self.free_missed(pointer, Class::LARGE);
+    }
+
+    /// The pointer comes first, as in the callers: a jump, no move of registers.
+    #[cold]
+    #[inline(never)]
+    fn free_slow(&self, pointer: NonNull<u8>, class: Class) {
+        // SAFETY: given up by the caller; or the class misses.
+        if !unsafe { self.front.push_again(class, pointer.as_ptr()) } {
+            self.free_missed(pointer, class);
+        }
     }
 
     #[cold]
-    #[inline(never)]
-    fn free_slow(&self, class: Class, pointer: NonNull<u8>) {
-        if !pointer.addr().get().is_multiple_of(SMALLEST_ALIGN) {
+    fn free_missed(&self, pointer: NonNull<u8>, class: Class) {
+        if !is_aligned(pointer) {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
         self.free_deferred();

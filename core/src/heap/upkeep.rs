@@ -6,6 +6,7 @@ use super::Heap;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::OutOfMemory;
+use crate::cache::FrontEnd;
 use crate::cache::slot::Slot;
 use crate::region::purge::Urgency;
 
@@ -55,6 +56,7 @@ impl<C: Config> Heap<C> {
     /// contents, do not wrap around the address space (ending at its top is
     /// allowed), and are the heap's alone for ever.
     pub unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
+        self.front.prepare();
         // SAFETY: by the contract.
         unsafe { self.regions.add(&self.provider, start, bytes) }
     }

@@ -65,9 +65,14 @@ impl<C: Config> Regions<C> {
     }
 
     /// The class under a pointer into the first region; no lock.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`Directory::first_class_of`].
     #[inline(always)]
-    pub(crate) fn first_class_of(&self, pointer: *const u8) -> Class {
-        self.directory.first_class_of(pointer)
+    pub(crate) unsafe fn first_class_of(&self, pointer: *const u8) -> Option<Class> {
+        // SAFETY: by the contract.
+        unsafe { self.directory.first_class_of(pointer) }
     }
 
     /// The page under a pointer, if it is one of ours; no lock.

@@ -10,19 +10,17 @@ use granule_rt::process_heap;
 
 use crate::errno::{block, fail};
 
-/// Sizes that the first of the class tables serves.
-const SMALLEST_SIZES: usize = 1024;
-
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
 /// a block of its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(size: usize) -> *mut c_void {
-    // Two functions, so that the common one is straight code: one table look-up
-    // with a constant shift.
-    if size > SMALLEST_SIZES {
+    let heap = process_heap();
+    // Two functions, so that the common one is straight code.
+    if !heap.is_open_for(size) {
         return malloc_medium(size);
     }
-    let hit = process_heap().pop_cached(Class::for_malloc(size));
+    // SAFETY: as just tested.
+    let hit = unsafe { heap.pop_first(Class::for_malloc_tabled(size)) };
     if hit.is_null() { malloc_slow(size) } else { hit.cast() }
 }
 
@@ -45,10 +43,8 @@ extern "C" fn malloc_slow(size: usize) -> *mut c_void {
 /// Caller: null, or a live block of this library's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn free(pointer: *mut c_void) {
-    let heap = process_heap();
-    let class = heap.class_of(pointer.cast());
-    // SAFETY: by the contract. Null has no class, and no class is a miss.
-    if !unsafe { heap.push_cached(class, pointer.cast()) } {
+    // SAFETY: by the contract.
+    if !unsafe { process_heap().push_unsized(pointer.cast()) } {
         free_slow(pointer);
     }
 }

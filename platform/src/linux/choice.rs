@@ -1,20 +1,17 @@
 //! The front end of the process's heap: caches per CPU where the kernel has
 //! what they need, per thread elsewhere.
 //!
-//! The choice is made once, at the first miss of the process, and stays. It
-//! costs a fast path one load that it needs anyway, of where the areas of
-//! [`rseq`](super::rseq) are, and a branch that always goes the same way: no
-//! area means "threads", and threads have no caches until they were chosen.
-//! So whoever has not heard of the choice yet misses, asks, and hears.
+//! The choice is made once, at the first miss of the process, and stays. Hits
+//! do not look at it, see [`front`](super::front): whoever has not heard of the
+//! choice yet misses, asks, and hears.
 //!
 //! ```text
 //! Open ─ first miss ─▶ Preparing ┬▶ CPUs, by dense or physical numbers
 //!                                └▶ threads
 //! ```
 //!
-//! CPUs with physical numbers come last on fast paths, after those of threads:
-//! kernels since 6.3 have the others. (By a call, they would make every hit
-//! save a register.)
+//! CPUs with physical numbers are the exception: their hits come to them after
+//! a miss elsewhere. Kernels since 6.3 have the others.
 //!
 //! `GRANULE_FRONTEND=thread` asks for threads; `rseq` for CPUs, also on
 //! kernels that are known to be broken, as far as they can be had at all.
@@ -24,15 +21,12 @@
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use granule_core::FrontEnd;
-use granule_core::base::class::Class;
-use granule_core::cache::sheaf::Top;
-use granule_core::cache::slot::Slot;
-use granule_core::cache::{Current, NoSuchCpu};
 
 use super::env::HostEnv;
-use super::rseq::{self, CpuSlots, Dense, Numbers, Physical, Rigour};
+use super::front::{self, PHYSICAL_SLOTS, TABLE};
+use super::rseq::{self, Numbers, Rigour};
 use super::settings;
-use super::threads::{ThreadSlots, own_tops};
+use super::threads::ThreadSlots;
 
 /// Who has the caches of the process's heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +67,6 @@ const THREADS: u8 = 4;
 
 static CHOICE: AtomicU8 = AtomicU8::new(OPEN);
 
-// SAFETY: `choose` opens one, and nobody uses either before it is chosen.
-static DENSE_SLOTS: CpuSlots<Dense> = unsafe { CpuSlots::new() };
-// SAFETY: as above.
-static PHYSICAL_SLOTS: CpuSlots<Physical> = unsafe { CpuSlots::new() };
 static THREAD_SLOTS: ThreadSlots = ThreadSlots::new();
 
 /// Who has the caches of the process's heap.
@@ -96,7 +86,7 @@ fn choice() -> u8 {
 
 /// The front end of slow paths, chosen first if it has to be.
 #[inline]
-fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
+pub(super) fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
     match choice() {
         OPEN => choose(),
         choice => front_end(choice),
@@ -106,7 +96,7 @@ fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
 #[inline]
 fn front_end(choice: u8) -> Option<&'static dyn FrontEnd<HostEnv>> {
     match choice {
-        DENSE => Some(&DENSE_SLOTS),
+        DENSE => Some(&TABLE),
         PHYSICAL => Some(&PHYSICAL_SLOTS),
         THREADS => Some(&THREAD_SLOTS),
         _ => None,
@@ -123,14 +113,22 @@ fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
         let rigour = if wish == Wish::Cpus { Rigour::Insistent } else { Rigour::Careful };
         let choice = match rseq::numbers() {
             _ if wish == Wish::Threads => THREADS,
-            Numbers::Dense if rseq::set_up(&DENSE_SLOTS, rigour).is_ok() => DENSE,
+            Numbers::Dense if rseq::set_up(&TABLE, rigour).is_ok() => DENSE,
             Numbers::Physical if rseq::set_up(&PHYSICAL_SLOTS, rigour).is_ok() => PHYSICAL,
             _ => THREADS,
         };
         // Release: pairs with the Acquire in `choice`.
         CHOICE.store(choice, Ordering::Release);
+        announce(choice);
     }
     front_end(choice())
+}
+
+/// Lets hits know.
+fn announce(choice: u8) {
+    if matches!(choice, DENSE | THREADS) {
+        front::open();
+    }
 }
 
 /// In the child of a fork: ends a choice that another thread was about to
@@ -143,6 +141,7 @@ pub(super) fn settle() {
     };
     // Relaxed: there is no other thread.
     let _ = CHOICE.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
+    announce(choice());
 }
 
 /// What the environment says; `None` before there is one.
@@ -152,87 +151,6 @@ fn wish() -> Option<Wish> {
         Some(b"thread") => Wish::Threads,
         _ => Wish::Any,
     })
-}
-
-/// Makes the compiler lay the branch to it out of the way: straight code was
-/// measured to be 1 % faster for CPUs, and no slower for threads.
-#[cold]
-#[inline(always)]
-fn seldom() {}
-
-/// The front end of the process's heap.
-#[derive(Debug, Default)]
-pub struct HostSlots(());
-
-impl HostSlots {
-    /// For the process's heap alone.
-    #[must_use]
-    pub(crate) const fn new() -> Self {
-        Self(())
-    }
-}
-
-// SAFETY: forwards to one of three that keep the contract, always the same:
-// those who come before the choice miss, and the two others have no caches.
-unsafe impl FrontEnd<HostEnv> for HostSlots {
-    #[inline(always)]
-    fn pop(&self, class: Class) -> *mut u8 {
-        match Numbers::Dense.areas() {
-            0 => {
-                seldom();
-                match own_tops() {
-                    // SAFETY: the thread's own.
-                    Some(tops) => unsafe { tops.pop(class) },
-                    None => PHYSICAL_SLOTS.pop(class),
-                }
-            }
-            area => DENSE_SLOTS.pop_at(area, class),
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
-        match Numbers::Dense.areas() {
-            0 => {
-                seldom();
-                match own_tops() {
-                    // SAFETY: the thread's own; the rest by the contract.
-                    Some(tops) => unsafe { tops.push(class, object) },
-                    // SAFETY: by the contract.
-                    None => unsafe { PHYSICAL_SLOTS.push(class, object) },
-                }
-            }
-            // SAFETY: by the contract.
-            area => unsafe { DENSE_SLOTS.push_at(area, class, object) },
-        }
-    }
-
-    unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
-        // SAFETY: by the contract.
-        chosen().is_some_and(|front| unsafe { front.swap(class, expected, new) })
-    }
-
-    fn current(&self) -> Current<'_, HostEnv> {
-        chosen().map_or(Current::Stopped, FrontEnd::current)
-    }
-
-    fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {
-        chosen().is_some_and(|front| front.attach(slot))
-    }
-
-    fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<HostEnv>>, NoSuchCpu> {
-        chosen().map_or(Err(NoSuchCpu), |front| front.slot_of(cpu))
-    }
-
-    fn stop(&self, slot: &Slot<HostEnv>) -> bool {
-        chosen().is_some_and(|front| front.stop(slot))
-    }
-
-    fn restart(&self, slot: &Slot<HostEnv>) {
-        if let Some(front) = chosen() {
-            front.restart(slot);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::choice::{self, Caches};
-use super::{settings, threads};
+use super::{front, settings, threads};
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
 
@@ -54,6 +54,7 @@ extern "C" fn after_in_child() {
         crate::process_heap().after_fork();
         if choice::caches() == Caches::Threads {
             crate::process_heap().adopt_orphans();
+            front::keep_own_number_only();
         }
     }
     choice::settle();

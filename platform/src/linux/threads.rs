@@ -1,7 +1,8 @@
 //! Caches per thread: the front end of the process's heap where CPUs cannot
 //! have them, and numbers of threads for the caches of other heaps.
 //!
-//! A thread's cache is its own, so pop, push and swap are plain code. It goes
+//! A thread's cache is its own, so pop, push and swap are plain code; hits
+//! find it by a number of the thread, see [`front`]. It goes
 //! back when the thread ends, in the second round of the destructors of its
 //! keys (POSIX promises four), because other destructors may allocate; what is
 //! allocated or freed after that works without a cache. A thread that first
@@ -9,7 +10,7 @@
 
 use core::ffi::c_void;
 use core::ptr::{null_mut, without_provenance_mut};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use granule_core::FrontEnd;
 use granule_core::base::class::Class;
@@ -20,7 +21,8 @@ use granule_core::cache::slot::Slot;
 use granule_core::cache::tops::{STOPPED, Tops};
 
 use super::env::HostEnv;
-use super::{fork, rseq, tls};
+use super::indices::Indices;
+use super::{fork, front, rseq, tls};
 
 /// Threads alive at once that have a cache in a heap other than the
 /// process's.
@@ -45,7 +47,7 @@ impl ThreadSlots {
 
 /// The tops of the thread's own cache, if it has one.
 #[inline(always)]
-pub(super) fn own_tops() -> Option<&'static Tops> {
+fn own_tops() -> Option<&'static Tops> {
     // SAFETY: null, `STOPPED`, or the tops of a slot: both live for ever.
     unsafe { tls::slot().cast::<Tops>().as_ref() }
 }
@@ -109,12 +111,13 @@ unsafe impl FrontEnd<HostEnv> for ThreadSlots {
         // First, because what follows may allocate.
         tls::set_slot(word);
         fork::prepare_once();
-        if !call_at_exit() {
-            // The cache could not be given back at the thread's end: none.
+        // Else the cache could not be given back at the thread's end, or hits
+        // not find it: none.
+        let attached = call_at_exit() && front::enter_thread(slot.tops());
+        if !attached {
             tls::set_slot(stopped());
-            return false;
         }
-        true
+        attached
     }
 
     fn stop(&self, slot: &Slot<HostEnv>) -> bool {
@@ -171,6 +174,7 @@ extern "C" fn thread_ends(round: *mut c_void) {
     let word = tls::slot();
     tls::set_slot(stopped());
     if !word.is_null() && word != stopped() {
+        front::leave_thread();
         // SAFETY: slots live for ever; the word led this thread alone to it,
         // and no longer does.
         unsafe { crate::process_heap().detach(&*word.cast()) };
@@ -178,8 +182,7 @@ extern "C" fn thread_ends(round: *mut c_void) {
 }
 
 /// Which numbers threads have.
-static INDICES: [AtomicUsize; MAX_INDEXED / usize::BITS as usize] =
-    [const { AtomicUsize::new(0) }; MAX_INDEXED / usize::BITS as usize];
+static INDICES: Indices<{ MAX_INDEXED / usize::BITS as usize }> = Indices::new();
 
 /// The number of a thread that has none, nor will: plus one as others.
 const NO_INDEX: usize = usize::MAX;
@@ -208,16 +211,7 @@ unsafe impl Cpu for ThreadCpu {
 
 #[cold]
 fn take_index() -> Option<(usize, ())> {
-    let bits = usize::BITS as usize;
-    let taken = INDICES.iter().enumerate().find_map(|(word, entry)| {
-        // Acquire: pairs with the Release in `give_index_back`.
-        let old = entry
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |used| {
-                (used != usize::MAX).then_some(used | used.wrapping_add(1))
-            })
-            .ok()?;
-        Some(word * bits + old.trailing_ones() as usize)
-    });
+    let taken = INDICES.take();
     let number = taken.map_or(NO_INDEX, |index| index + 1);
     tls::set_index(without_provenance_mut(number));
     if taken.is_some() && !call_at_exit() {
@@ -227,29 +221,24 @@ fn take_index() -> Option<(usize, ())> {
     taken.map(|index| (index, ()))
 }
 
-/// In the child of a fork: takes the numbers of all threads back but the
-/// caller's, the only one there is.
-pub(super) fn keep_own_index_only() {
-    let bits = usize::BITS as usize;
-    let own = match tls::index().addr() {
+/// The calling thread's number.
+fn own_index() -> Option<usize> {
+    match tls::index().addr() {
         0 | NO_INDEX => None,
         number => Some(number - 1),
-    };
-    for (word, entry) in INDICES.iter().enumerate() {
-        let kept = own.filter(|index| index / bits == word).map_or(0, |index| 1 << (index % bits));
-        // Relaxed: there is no other thread.
-        entry.store(kept, Ordering::Relaxed);
     }
 }
 
+/// In the child of a fork: takes the numbers of all threads back but the
+/// caller's, the only one there is.
+pub(super) fn keep_own_index_only() {
+    INDICES.keep_only(own_index());
+}
+
 fn give_index_back() {
-    let number = tls::index().addr();
+    let index = own_index();
     tls::set_index(without_provenance_mut(NO_INDEX));
-    if number != 0 && number != NO_INDEX {
-        let bits = usize::BITS as usize;
-        let index = number - 1;
-        // Release: the caches are as this thread left them for the next one;
-        // pairs with the Acquire in `take_index`.
-        INDICES[index / bits].fetch_and(!(1 << (index % bits)), Ordering::Release);
+    if let Some(index) = index {
+        INDICES.give_back(index);
     }
 }

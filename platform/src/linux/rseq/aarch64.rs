@@ -13,10 +13,12 @@
 //! comes after `membarrier`.
 
 use core::arch::asm;
+use core::sync::atomic::Ordering;
 
 use granule_core::base::class::Class;
 use granule_core::cache::sheaf::Top;
 
+use super::super::front::OPEN_BELOW;
 use super::{Entry, Numbers, Sequences, stopped};
 
 /// The kernel's word before every abort handler: `brk #0x45e0`.
@@ -67,6 +69,13 @@ pub(super) fn library_symbols() -> (*const isize, *const u32) {
         );
     }
     (offset, size)
+}
+
+/// Whether `size` is below [`OPEN_BELOW`], loaded with Acquire.
+#[inline(always)]
+pub(in crate::linux) fn is_open_for(size: usize) -> bool {
+    // Acquire: pairs with the Release in `front::open`.
+    size < OPEN_BELOW.load(Ordering::Acquire)
 }
 
 /// Names 3..4 as the sequence and 5 as its handler.
@@ -175,9 +184,7 @@ macro_rules! sequences {
                         concat!("ldr {n:w}, [{area}, #", $at, "]"),
                         "ldr {t}, [{entries}, {n}, lsl #3]",
                         "ldr {n}, [{t}, {class}, lsl #3]",
-                        // An odd pointer is no object's, and would read as a mark.
                         "ldr {there}, [{n}]",
-                        "orr {there}, {there}, {object}",
                         "tbnz {there}, #0, 4f",
                         "str {object}, [{n}], #8",
                         "str {n}, [{t}, {class}, lsl #3]",

@@ -7,6 +7,9 @@
 //! ours at its first slow path. Either way areas are at a constant offset
 //! from the thread pointer, which fast paths load.
 //!
+//! Where threads have the caches, hits look at our areas too: the number is
+//! then the thread's own, and the kernel knows of none of them.
+//!
 //! Until a thread has registered ours, the number in it leads to an entry
 //! that is `STOPPED` for ever, so the thread misses. So it does again after
 //! its area has been taken back, at the thread's end: some C libraries unmap
@@ -21,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicUsize, Orderi
 
 use super::super::env::quietly;
 use super::super::threads;
-use super::{CPUS, arch};
+use super::{NUMBERS, arch};
 
 /// Offsets in an area, by the kernel's ABI.
 const CPU_ID: isize = 4;
@@ -34,7 +37,7 @@ const BYTES: u32 = 32;
 const UNREGISTER: libc::c_int = 1;
 
 /// Number of a thread that has not registered our area yet.
-const OUTSIDER: u32 = CPUS as u32;
+const OUTSIDER: u32 = NUMBERS as u32;
 /// ... of one that could not, or has ended.
 const REFUSED: u32 = OUTSIDER + 1;
 
@@ -100,6 +103,24 @@ impl Numbers {
             .map(|numbers| (numbers, numbers.areas()))
             .find(|(_, areas)| *areas != 0)
     }
+}
+
+/// Our areas, registered or not.
+pub(in crate::linux) fn own() -> isize {
+    arch::own_offset()
+}
+
+/// Gives the calling thread's area of ours, which the kernel does not know of,
+/// a number that leads hits to the thread's cache; `None` leads them nowhere.
+pub(in crate::linux) fn set_own_number(number: Option<usize>) {
+    let number = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(REFUSED);
+    field(own() + MM_CID).store(number, Ordering::Relaxed);
+}
+
+/// The number that [`set_own_number`] gave the calling thread.
+pub(in crate::linux) fn own_number() -> Option<usize> {
+    let number = field(own() + MM_CID).load(Ordering::Relaxed);
+    usize::try_from(number).ok().filter(|number| *number < NUMBERS)
 }
 
 /// Every CPU's number is below.

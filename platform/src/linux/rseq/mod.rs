@@ -63,7 +63,6 @@ use aarch64 as arch;
 use x86_64 as arch;
 
 #[cfg(test)]
-#[cfg(test)]
 mod stress_tests;
 #[cfg(test)]
 mod tests;
@@ -81,12 +80,15 @@ use granule_core::cache::{Current, NoSuchCpu};
 
 use super::env::HostEnv;
 use super::fork;
-pub(super) use arch::{Dense, Physical};
-pub(super) use area::{Numbers, thread_ends};
+pub(super) use arch::{Dense, Physical, is_open_for};
+pub(super) use area::{Numbers, own, own_number, set_own_number, thread_ends};
 pub(super) use probe::{Rigour, numbers, set_up};
 
 /// Most CPUs served. Where the kernel knows more, threads have the caches.
 const CPUS: usize = 4096;
+
+/// Numbers there can be: of CPUs or, in the table that hits look at, threads.
+pub(super) const NUMBERS: usize = 4 * CPUS;
 
 /// Entries for threads the kernel does not serve: always `STOPPED`.
 const OUTSIDE: usize = 2;
@@ -116,11 +118,11 @@ pub(super) unsafe trait Sequences: 'static {
     /// See the trait.
     unsafe fn pop(area: isize, entries: &[Entry], class: Class) -> *mut u8;
 
-    /// Pushes; `false` on a miss, and for any odd pointer.
+    /// Pushes; `false` on a miss.
     ///
     /// # Safety
     ///
-    /// See the trait, and [`Tops::push`].
+    /// See the trait, and [`Tops::push`]; the pointer is even.
     unsafe fn push(area: isize, entries: &[Entry], class: Class, object: *mut u8) -> bool;
 
     /// Puts `new` where `expected` is, unless the CPU is stopped.
@@ -139,14 +141,14 @@ fn stopped() -> *mut Tops {
 /// ones there.
 pub(super) struct CpuSlots<S> {
     /// What fast paths use: `STOPPED` where there is no cache.
-    tops: [Entry; CPUS + OUTSIDE],
+    tops: [Entry; NUMBERS + OUTSIDE],
     /// What slow paths use: null where there is no cache.
     slots: [AtomicPtr<Slot<HostEnv>>; CPUS],
     sequences: PhantomData<fn() -> S>,
 }
 
 impl<S: Sequences> CpuSlots<S> {
-    /// Caches to be, all zero: a table of 64 KiB that costs nothing until it
+    /// Caches to be, all zero: tables of 160 KiB that cost nothing until it
     /// is used.
     ///
     /// # Safety
@@ -155,7 +157,7 @@ impl<S: Sequences> CpuSlots<S> {
     /// of the process fill it, before any other use.
     pub(super) const unsafe fn new() -> Self {
         Self {
-            tops: [const { Entry::new(null_mut()) }; CPUS + OUTSIDE],
+            tops: [const { Entry::new(null_mut()) }; NUMBERS + OUTSIDE],
             slots: [const { AtomicPtr::new(null_mut()) }; CPUS],
             sequences: PhantomData,
         }
@@ -164,10 +166,25 @@ impl<S: Sequences> CpuSlots<S> {
     /// Gives every number its entry, once, before anybody uses the table:
     /// `tops`, which are `STOPPED` or a self-test's.
     fn fill(&self, limit: usize, tops: *mut Tops) {
-        for entry in self.tops.iter().take(limit).chain(&self.tops[CPUS..]) {
+        self.prepare();
+        for entry in &self.tops[..limit] {
             // Relaxed: whoever uses the table learns of it by `Numbers::areas`.
             entry.store(tops, Ordering::Relaxed);
         }
+    }
+
+    /// Makes those miss who have no number.
+    pub(super) fn prepare(&self) {
+        for entry in &self.tops[NUMBERS..] {
+            // Relaxed: whoever uses the table learns of it by an offset of areas.
+            entry.store(stopped(), Ordering::Relaxed);
+        }
+    }
+
+    /// Leads who has `number`, not a CPU's, to these tops.
+    pub(super) fn lead(&self, number: usize, tops: &'static Tops) {
+        // Relaxed: the caller's own number.
+        self.tops[number].store(core::ptr::from_ref(tops).cast_mut(), Ordering::Relaxed);
     }
 
     /// The slots of numbers there can be.
@@ -180,15 +197,18 @@ impl<S: Sequences> CpuSlots<S> {
         self.slots().iter().position(|entry| core::ptr::eq(entry.load(Ordering::Acquire), slot))
     }
 
+    /// `area` is the chosen one, or ours: the table is open.
     #[inline(always)]
     pub(super) fn pop_at(&self, area: isize, class: Class) -> *mut u8 {
-        // SAFETY: the area is the chosen one, so the table is open.
+        // SAFETY: each number there can be in such an area has its entry.
         unsafe { S::pop(area, &self.tops, class) }
     }
 
+    /// As [`pop_at`](Self::pop_at).
+    ///
     /// # Safety
     ///
-    /// Caller: as for [`FrontEnd::push`].
+    /// Caller: as for [`FrontEnd::push`], of an even pointer.
     #[inline(always)]
     pub(super) unsafe fn push_at(&self, area: isize, class: Class, object: *mut u8) -> bool {
         // SAFETY: as above; the rest by the contract.
@@ -212,6 +232,8 @@ unsafe impl<S: Sequences> FrontEnd<HostEnv> for CpuSlots<S> {
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         match S::NUMBERS.areas() {
             0 => false,
+            // It is no object's, and would read as a mark.
+            _ if object.addr() & 1 != 0 => false,
             // SAFETY: by the contract.
             area => unsafe { self.push_at(area, class, object) },
         }

@@ -166,7 +166,6 @@ fn try_sequences<S: Sequences>(slots: &CpuSlots<S>, areas: &Areas) -> bool {
             && !S::swap(area, entries, class, empty, empty)
             && S::swap(area, entries, class, Top::sentinel(), empty)
             && S::pop(area, entries, class).is_null()
-            && !S::push(area, entries, class, object.map_addr(|address| address | 1))
             && S::push(area, entries, class, object)
             && !S::push(area, entries, class, object)
             && core::ptr::eq(now(), &raw const sheaf[2])
