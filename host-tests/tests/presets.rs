@@ -10,6 +10,17 @@ use granule_core::base::limits::Limits;
 /// Set in the children, which run [`child`] alone.
 const CHILD: &str = "GRANULE_TEST_PRESET_CHILD";
 
+/// Stays on the CPU it is on: whoever is moved meanwhile caches on both.
+fn stay() {
+    // SAFETY: a set of CPUs is plain memory; the calls have no other
+    // preconditions.
+    unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu().cast_unsigned() as usize, &mut set);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &raw const set), 0);
+    }
+}
+
 /// Allocates much, frees it, and tells what is cached of it.
 fn cached_after_a_burst() -> usize {
     let heap = granule::process_heap();
@@ -28,6 +39,7 @@ fn child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
+    stay();
     let Limits { stash_max, purge_delay_ms, .. } = granule::ProcessConfig::limits();
     println!("limits {stash_max} {purge_delay_ms} {}", cached_after_a_burst());
 }

@@ -15,11 +15,11 @@ pub struct Limits {
     pub stash_min: usize,
     /// ... and at most this much. In between, a fraction of the heap.
     pub stash_max: usize,
-    /// Largest run that a CPU keeps for its next request of that class,
-    /// however small the heap.
+    /// Memory in runs that CPUs cache: so much for each CPU, however small the
+    /// heap ...
     pub runs_min: usize,
-    /// What a CPU keeps in runs at most; below that, its share of half of the
-    /// heap.
+    /// ... and at most this much for all of them, or that. In between, a fourth
+    /// of the heap.
     pub runs_max: usize,
     /// Bytes of objects of one class that the shared depot holds: at least
     /// this much ...

@@ -84,7 +84,7 @@ impl<C: Config> Cache<C> {
     ) -> bool {
         let top = slot.tops().get(class);
         let held = top.len();
-        if held >= MOST || !self.has_room(lower, slot, class) {
+        if held >= MOST || !self.has_room(lower, class) {
             return false;
         }
         self.note_filled(lower, class, run);
@@ -92,6 +92,9 @@ impl<C: Config> Cache<C> {
             return false;
         };
         sheaf.push(run);
+        // Counted before the sheaf is in place, from where anybody may take it.
+        let room = (held + 1) * class.size();
+        self.run_room.fetch_add(room, Relaxed);
         let new = sheaf.into_top();
         // SAFETY: the new sheaf is ours.
         let done = unsafe { lower.front.swap(class, top, new) };
@@ -101,12 +104,12 @@ impl<C: Config> Cache<C> {
             let mut sheaf = unsafe { Sheaf::from_top(new) };
             sheaf.clear();
             self.pool.give(sheaf);
+            self.run_room.fetch_sub(room, Relaxed);
             return false;
         }
-        slot.recent.room.fetch_add((held + 1) * class.size(), Relaxed);
         if !top.is_sentinel() {
             // Only now: what is in a sheaf may change while it is in its place.
-            slot.recent.room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+            self.run_room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
             // SAFETY: `swap` made the old sheaf ours.
             let mut spent = unsafe { Sheaf::from_top(top) };
             while let Some(run) = spent.pop() {
@@ -120,24 +123,22 @@ impl<C: Config> Cache<C> {
         true
     }
 
-    /// Whether a slot may have room for one more run of a class. What counts is
+    /// Whether there may be room for one more run of a class. What counts is
     /// memory: an estimate of what cached runs have behind them is kept below
-    /// a fourth of the heap over all slots, what they are long below three
-    /// fourths of it. A slot may have one run in any case.
-    fn has_room(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> bool {
+    /// a fourth of the heap, what they are long below three fourths of it, or
+    /// as little as each slot may have in any case. Over all slots, because
+    /// who counts may be moved to another before it swaps.
+    fn has_room(&self, lower: Lower<'_, C>, class: Class) -> bool {
         if self.registry.is_short() {
             return false;
         }
         let limits = C::limits();
-        let taken = slot.recent.room.load(Relaxed);
-        if taken == 0 && class.size() <= limits.runs_min {
-            return true;
-        }
-        let length = taken + class.size();
+        let length = self.run_room.load(Relaxed) + class.size();
         // In an order that does not overflow where addresses have 32 bits.
         let memory = length / FILLED as usize * self.filled.load(Relaxed) as usize;
-        let share = lower.regions.extent() / (4 * self.registry.active().max(1) as usize);
-        memory <= share.min(limits.runs_max) && length / 3 <= share
+        let least = limits.runs_min.saturating_mul(self.registry.active() as usize);
+        let share = (lower.regions.extent() / 4).clamp(least, limits.runs_max.max(least));
+        memory <= share && length / 3 <= share
     }
 
     /// Looks how much of a run that is about to be cached has memory behind it.
@@ -177,7 +178,7 @@ impl<C: Config> Cache<C> {
             // SAFETY: no sheaf is put in.
             if !top.is_sentinel() && unsafe { lower.front.swap(class, top, Top::sentinel()) } {
                 // SAFETY: `swap` made the sheaf ours.
-                unsafe { self.give_runs(lower, slot, class, top) };
+                unsafe { self.give_runs(lower, class, top) };
             }
         }
     }
@@ -194,7 +195,7 @@ impl<C: Config> Cache<C> {
             let top = unsafe { slot.tops().take(class) };
             if !top.is_sentinel() {
                 // SAFETY: taken out of its place.
-                unsafe { self.give_runs(lower, slot, class, top) };
+                unsafe { self.give_runs(lower, class, top) };
             }
         }
     }
@@ -204,8 +205,8 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: owns the sheaf of the top, which is not the sentinel.
-    unsafe fn give_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, top: Top) {
-        slot.recent.room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+    unsafe fn give_runs(&self, lower: Lower<'_, C>, class: Class, top: Top) {
+        self.run_room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
         // SAFETY: by the contract.
         let mut sheaf = unsafe { Sheaf::from_top(top) };
         while let Some(run) = sheaf.pop() {

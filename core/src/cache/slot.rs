@@ -8,7 +8,7 @@
 //! it: who finds it taken (after a migration) goes to the depot instead.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
 use super::tops::Tops;
@@ -75,13 +75,11 @@ pub(crate) struct Recent {
     pub(crate) freed: AtomicU32,
     /// The age at the last flush.
     pub(crate) age: AtomicU32,
-    /// Bytes of runs that the sheaves have room for.
-    pub(crate) room: AtomicUsize,
 }
 
 impl Recent {
     const fn new() -> Self {
-        Self { freed: AtomicU32::new(0), age: AtomicU32::new(0), room: AtomicUsize::new(0) }
+        Self { freed: AtomicU32::new(0), age: AtomicU32::new(0) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The cache layer of a heap as a whole, and the caller's place in it.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicUsize};
 
 use super::deferred::Deferred;
 use super::depot::Depot;
@@ -18,6 +18,8 @@ pub(crate) struct Cache<C: Config> {
     pub(super) depot: Depot<C>,
     pub(crate) registry: Registry<C>,
     pub(crate) deferred: Deferred,
+    /// Bytes of runs that sheaves have room for.
+    pub(super) run_room: AtomicUsize,
     /// How much of a cached run has memory behind it, in parts of
     /// [`FILLED`](super::runs::FILLED).
     pub(super) filled: AtomicU32,
@@ -36,6 +38,7 @@ impl<C: Config> Cache<C> {
             depot: Depot::new(),
             registry: Registry::new(),
             deferred: Deferred::new(),
+            run_room: AtomicUsize::new(0),
             filled: AtomicU32::new(FILLED),
         }
     }
