@@ -115,8 +115,9 @@ impl HostSlots {
     }
 }
 
-// SAFETY: forwards to one of three that keep the contract, always the same:
-// those who come before the choice miss, and the two others have no caches.
+// SAFETY: acts on one of three that keep the contract, always the same: those
+// who come before the choice miss. The first hits look at the table alone, which
+// is that of CPUs, or leads a thread to its own tops, or everybody to `STOPPED`.
 unsafe impl FrontEnd<HostEnv> for HostSlots {
     #[inline(always)]
     fn is_open_for(&self, size: usize) -> bool {

@@ -161,3 +161,73 @@ fn a_thread_that_has_ended_misses() {
     });
     assert!(area::number().is_some(), "this thread has one still");
 }
+
+/// Runs a test of this module in a child with a variable, unless this is it;
+/// whether it is.
+fn is_the_child(name: &str, variable: (&str, &str)) -> bool {
+    if env::var(variable.0).as_deref() == Ok(variable.1) {
+        return true;
+    }
+    let (passed, text) = again(&["linux::rseq::tests::", name].concat(), &[variable]);
+    assert!(passed && text.contains("1 passed"), "{text}");
+    false
+}
+
+const LAYOUT: core::alloc::Layout = core::alloc::Layout::new::<[u64; 8]>();
+
+/// A block of the process's heap that has just been freed.
+fn freed() -> NonNull<u8> {
+    let heap = crate::process_heap();
+    let block = NonNull::new(heap.alloc(LAYOUT)).expect("memory");
+    // SAFETY: live, of that layout.
+    unsafe { heap.dealloc(block, LAYOUT) };
+    block
+}
+
+/// What hits find of threads' caches: a number of each thread's, and by it the
+/// block that was freed last.
+#[test]
+fn hits_find_the_cache_of_a_thread() {
+    if !is_the_child("hits_find_the_cache_of_a_thread", ("GRANULE_FRONTEND", "thread")) {
+        return;
+    }
+    let heap = crate::process_heap();
+    let hit = || {
+        let block = freed();
+        assert!(heap.is_open_for(LAYOUT.size()), "there are caches");
+        // SAFETY: as just tested.
+        let hit = unsafe { heap.pop_first(Class::of(LAYOUT.size(), LAYOUT.align())) };
+        assert_eq!(hit, block.as_ptr());
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, LAYOUT) };
+        own_number().expect("a number")
+    };
+    let own = hit();
+    assert_eq!(caches(), Caches::Threads);
+    let other = on_a_thread(hit);
+    assert_ne!(other, own, "two threads, two numbers");
+    assert_eq!(on_a_thread(hit), other, "a number comes back at a thread's end");
+    assert_eq!(hit(), own);
+}
+
+/// Where CPUs have physical numbers hits miss, and their caches are found all
+/// the same.
+#[test]
+fn physical_caches_are_found_behind_a_miss() {
+    if caches_of_this_process() != Caches::Cpus
+        || !is_the_child("physical_caches_are_found_behind_a_miss", (PHYSICAL, "1"))
+    {
+        return;
+    }
+    let heap = crate::process_heap();
+    assert!(!heap.is_open_for(LAYOUT.size()));
+    // The thread may be moved in between.
+    let found = || {
+        let block = freed();
+        let again = heap.alloc(LAYOUT);
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(NonNull::new(again).expect("memory"), LAYOUT) };
+        again == block.as_ptr()
+    };
+    assert!((0..100).any(|_| found()), "blocks come back");
+}
