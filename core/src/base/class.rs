@@ -187,15 +187,16 @@ const fn by_size(align: usize, exempt: usize) -> [u8; TABLED] {
     table
 }
 
-/// For alignments of 8 and less.
-static BY_SIZE: [u8; TABLED] = by_size(8, 0);
+/// For alignments of 8 and less. A constant, as the next ones: the contents of
+/// a static are not known to other crates, and constant sizes would not fold.
+const BY_SIZE: &[u8; TABLED] = &by_size(8, 0);
 
 /// For an alignment of 16.
-static BY_SIZE_16: [u8; TABLED] = by_size(16, 0);
+const BY_SIZE_16: &[u8; TABLED] = &by_size(16, 0);
 
 /// Under C's promise of 16 bytes alignment for everything that can hold a
 /// `max_align_t`.
-static BY_SIZE_FOR_C: [u8; TABLED] = by_size(16, 8);
+const BY_SIZE_FOR_C: &[u8; TABLED] = &by_size(16, 8);
 
 /// Class by `ceil(size / 128)` above 1 KiB: every class there is a multiple
 /// of 128.
