@@ -36,6 +36,31 @@ pub struct Limits {
     pub purge_delay_ms: u32,
     /// Time after which an empty region is released.
     pub release_delay_ms: u32,
+    /// Free memory that stays, however long it is idle: what is resident is
+    /// purged down to so much, and no region is released whose free pages
+    /// are needed to have so many. [`Heap::reclaim`](crate::Heap::reclaim) gives
+    /// back this, too.
+    pub resident_min: usize,
+    /// Bytes that a region commits at a time, where the provider commits: at
+    /// least this much, while it is small ...
+    pub commit_min: usize,
+    /// ... and at most this much. In between, half of what it has.
+    pub commit_max: usize,
+    /// Whether memory is used so that the machine can back it by huge pages of
+    /// 2 MiB: committed in whole ones, for which the provider is told
+    /// ([`PageProvider::advise_huge`](crate::PageProvider::advise_huge)), and
+    /// purged in whole ones, so that none is broken up but when memory is
+    /// short. Resident memory then comes and goes in steps of 2 MiB.
+    pub huge_pages: bool,
+}
+
+/// When pages that are set aside get memory behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// When they are first touched, where the provider's pages are such.
+    WhenTouched,
+    /// At once: they are touched beforehand.
+    AtOnce,
 }
 
 impl Limits {
@@ -56,6 +81,10 @@ impl Limits {
         purge_min_pages: 16,
         purge_delay_ms: 100,
         release_delay_ms: 5000,
+        resident_min: 0,
+        commit_min: 1 << 20,
+        commit_max: 16 << 20,
+        huge_pages: false,
     };
 
     /// Little is kept, and not for long.
@@ -70,6 +99,10 @@ impl Limits {
         purge_min_pages: 4,
         purge_delay_ms: 20,
         release_delay_ms: 500,
+        resident_min: 0,
+        commit_min: 256 << 10,
+        commit_max: 2 << 20,
+        huge_pages: false,
     };
 
     /// Much is kept, and for long.
@@ -84,6 +117,10 @@ impl Limits {
         purge_min_pages: 16,
         purge_delay_ms: 2000,
         release_delay_ms: 60_000,
+        resident_min: 16 << 20,
+        commit_min: 4 << 20,
+        commit_max: 64 << 20,
+        huge_pages: false,
     };
 }
 

@@ -51,6 +51,8 @@ struct State {
     held: Vec<Held>,
     refuse: Refuse,
     purged: usize,
+    purges: Vec<(usize, usize)>,
+    advised: usize,
     reserves: usize,
     asked: usize,
     calls: usize,
@@ -109,6 +111,16 @@ impl Arena {
     /// All calls of `reserve`.
     pub(crate) fn asked(&self) -> usize {
         self.state().asked
+    }
+
+    /// The purges since this was last asked: first address and bytes.
+    pub(crate) fn take_purges(&self) -> Vec<(usize, usize)> {
+        core::mem::take(&mut self.state().purges)
+    }
+
+    /// Bytes for which huge pages were said to be welcome.
+    pub(crate) fn advised(&self) -> usize {
+        self.state().advised
     }
 
     /// Bytes ever purged.
@@ -250,6 +262,7 @@ unsafe impl PageProvider for Arena {
         // SAFETY: inside a reservation; the caller gave the contents up.
         unsafe { start.write_bytes(if zeroes { 0 } else { GARBAGE }, bytes) };
         state.purged += bytes;
+        state.purges.push((start.addr().get(), bytes));
         Ok(())
     }
 
@@ -278,6 +291,14 @@ unsafe impl PageProvider for Arena {
 
     unsafe fn resident(&self, _start: NonNull<u8>, bytes: usize) -> usize {
         bytes / self.sparse.load(Relaxed)
+    }
+
+    unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
+        self.needs(Capabilities::HUGE);
+        let mut state = self.state();
+        let (held, from, to) = state.range(self.page, start, bytes);
+        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        state.advised += bytes;
     }
 
     unsafe fn remap(

@@ -18,6 +18,7 @@
 //! - `realloc`: in place, by remapping, or by copy outside any lock;
 //! - `nolock`: both where nothing may wait;
 //! - `reserve`: blocks set aside beforehand;
+//! - `preallocate`: pages set aside beforehand;
 //! - `cpus`: the caches of CPUs by their numbers;
 //! - `check`: the invariants of a heap at rest, verified;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
@@ -27,6 +28,7 @@ mod check;
 mod cpus;
 mod free;
 mod nolock;
+mod preallocate;
 mod realloc;
 mod reserve;
 mod upkeep;
@@ -112,6 +114,7 @@ impl<C: Config> Heap<C> {
             regions: regions.regions,
             reserved: regions.reserved,
             committed: regions.committed,
+            resident_free_bytes: regions.resident_free,
             slots,
             own_bytes,
             ..Stats::default()

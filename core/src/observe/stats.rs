@@ -15,6 +15,9 @@ pub struct Stats {
     pub reserved: usize,
     /// Pages committed, used or not.
     pub committed: usize,
+    /// Free pages that may have memory behind them: idle ones go back, but for
+    /// [`Limits::resident_min`](crate::base::limits::Limits::resident_min).
+    pub resident_free_bytes: usize,
     /// Slabs (number).
     pub slabs: usize,
     /// All objects that the slabs have room for.

@@ -17,6 +17,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use super::runs::{Granules, Stamp};
+use super::span::Span;
 
 /// Bytes of descriptor for each page.
 pub(crate) const DESCRIPTOR_BYTES: usize = 64;
@@ -29,24 +30,16 @@ const USED_HEAD: u32 = 2;
 const USED_TAIL: u32 = 3;
 const STATE: u32 = 3;
 
-bitflags::bitflags! {
-    /// State of the pages of a free run.
-    #[derive(Clone, Copy)]
-    struct PageState: u32 {
-        /// Not known to be zero.
-        const DIRTY = 1 << 0;
-        /// With memory behind them that a purge would give back.
-        const RESIDENT = 1 << 1;
-    }
-}
-
 /// Head of a free run, in its first page's descriptor.
 #[repr(C)]
 struct FreeRun {
     next: u32,
     previous: u32,
     since: u32,
-    state: PageState,
+    /// Where it is not known to be zero.
+    dirty: Span,
+    /// Where it may have memory behind it that a purge would give back.
+    resident: Span,
 }
 
 static_assertions::const_assert!(size_of::<FreeRun>() <= DESCRIPTOR_BYTES);
@@ -87,6 +80,24 @@ impl Tables {
     pub(crate) fn free_run_at(&self, page: u32) -> Option<u32> {
         let tag = self.tag(page).load(Relaxed);
         (tag & STATE == FREE).then_some(tag >> 2)
+    }
+
+    /// Touches what of the tables belongs to the used run of `len` pages at
+    /// `start`, so that they have memory behind them.
+    ///
+    /// # Safety
+    ///
+    /// Caller: owns the run, which has no class, and has nothing in its
+    /// descriptors.
+    pub(super) unsafe fn touch(&self, start: u32, len: u32) {
+        // Inside a run tags and class bytes are 0, and nobody else writes them.
+        let inner = || start + 1..start + len.max(2) - 1;
+        inner().step_by(4096).for_each(|page| self.class_byte(page).store(0, Relaxed));
+        inner().step_by(4096 / size_of::<u32>()).for_each(|page| self.tag(page).store(0, Relaxed));
+        for page in (start..start + len).step_by(4096 / DESCRIPTOR_BYTES) {
+            // SAFETY: G1; G2, the caller's. Volatile: nobody reads it.
+            unsafe { self.descriptor(page).write_volatile(0) };
+        }
     }
 
     /// Whether the last page of the run that starts at `start` says so, too.
@@ -172,11 +183,7 @@ unsafe impl Granules for Pages {
     fn stamp(&self, start: u32) -> Stamp {
         // SAFETY: as in `links`.
         let run = unsafe { self.tables.free_run(start).as_ref() };
-        Stamp {
-            dirty: run.state.contains(PageState::DIRTY),
-            resident: run.state.contains(PageState::RESIDENT),
-            since: run.since,
-        }
+        Stamp { dirty: run.dirty, resident: run.resident, since: run.since }
     }
 
     #[inline]
@@ -184,8 +191,7 @@ unsafe impl Granules for Pages {
         // SAFETY: as in `links`; no reference to it is alive.
         let run = unsafe { self.tables.free_run(start).as_mut() };
         run.since = stamp.since;
-        run.state = PageState::empty();
-        run.state.set(PageState::DIRTY, stamp.dirty);
-        run.state.set(PageState::RESIDENT, stamp.resident);
+        run.dirty = stamp.dirty;
+        run.resident = stamp.resident;
     }
 }

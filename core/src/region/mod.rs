@@ -11,8 +11,10 @@
 //! - [`region`]: one region: tables, engine, watermark, commit;
 //! - [`directory`]: address to region, without a lock; all regions;
 //! - [`located`]: a page found from a pointer;
+//! - [`span`]: consecutive granules;
 //! - [`set`]: all regions of a heap: take, give, resize in place;
 //! - [`growth`]: more regions;
+//! - `preallocate`: pages set aside beforehand;
 //! - [`purge`]: giving memory back;
 //! - `walk`: the invariants of all this, verified.
 
@@ -22,11 +24,13 @@ pub(crate) mod directory;
 pub(crate) mod growth;
 mod layout;
 pub(crate) mod located;
+mod preallocate;
 pub(crate) mod purge;
 #[allow(clippy::module_inception)]
 pub(crate) mod region;
 pub(crate) mod runs;
 pub(crate) mod set;
+pub(crate) mod span;
 pub(crate) mod walk;
 
 pub(crate) use descriptor::DESCRIPTOR_BYTES;

@@ -2,15 +2,19 @@
 //!
 //! A run to be purged is first *taken*, so nobody can be given it meanwhile,
 //! and given back after the provider's call, which runs under no lock (P1: a
-//! claimed run is never purged).
+//! claimed run is never purged). Of a free run only what may be resident is
+//! taken, so that others can use the rest.
 
 use core::ptr::NonNull;
 
-use super::region::Region;
+use super::directory::Entry;
+use super::region::{HUGE, Region, State};
+use super::runs::Stamp;
 use super::set::{Contents, Regions};
+use super::span::Span;
 use crate::base::config::Config;
 use crate::base::limits::Limits;
-use crate::base::units::{PAGE_SIZE, PageCount};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
 
 /// Which memory to give back.
@@ -20,6 +24,81 @@ pub(crate) enum Urgency {
     Idle,
     /// All that is free.
     All,
+}
+
+/// What is to be purged.
+struct Wanted {
+    /// Pages of a free run at least.
+    min_len: u32,
+    /// Pages that go together: a machine page, or a huge one.
+    unit: u32,
+    now: u32,
+    delay: u32,
+    /// Resident pages that stay.
+    keep: usize,
+    /// Whether to look as well for what was left behind in units that
+    /// were only partly free.
+    unseen: bool,
+}
+
+/// A part of a free run, taken out to be purged.
+struct Part {
+    start: NonNull<u8>,
+    pages: PageCount,
+    /// The units in it, at least one.
+    inner: NonNull<u8>,
+    inner_pages: PageCount,
+}
+
+impl Wanted {
+    /// `None` where nothing ever is.
+    fn new<C: Config>(
+        can: Capabilities,
+        machine_page: usize,
+        now: u32,
+        urgency: Urgency,
+    ) -> Option<Self> {
+        let limits = C::limits();
+        let smallest = (machine_page / PAGE_SIZE) as u32;
+        let huge = limits.huge_pages && can.contains(Capabilities::HUGE);
+        match urgency {
+            Urgency::Idle if limits.purge_delay_ms == Limits::NEVER => None,
+            Urgency::Idle => {
+                let unit = if huge { HUGE.max(smallest) } else { smallest };
+                let (min_len, delay) = (limits.purge_min_pages.max(unit), limits.purge_delay_ms);
+                let keep = limits.resident_min >> PAGE_SHIFT;
+                Some(Self { min_len, unit, now, delay, keep, unseen: false })
+            }
+            Urgency::All => {
+                let unseen = huge && smallest == 1 && can.contains(Capabilities::PURGE_ZEROES);
+                Some(Self { min_len: smallest, unit: smallest, now, delay: 0, keep: 0, unseen })
+            }
+        }
+    }
+
+    /// The part of a free run to purge, at most `spare` pages: where it is
+    /// resident, with whole units. What of a unit lies outside of the run is in
+    /// use and cannot go; it is forgotten, and found again when the rest of its
+    /// unit becomes free.
+    fn part(&self, phase: usize, spare: u32, run: Span, stamp: Stamp) -> Option<Span> {
+        if self.now.wrapping_sub(stamp.since) < self.delay {
+            return None;
+        }
+        // What of a unit was left behind is still dirty.
+        let unseen = if self.unseen { stamp.dirty } else { Span::NONE };
+        let resident = stamp.resident.hull(unseen);
+        if resident.is_empty() {
+            return None;
+        }
+        let part = resident.widened(self.unit, phase).within(run.start, run.len());
+        let part = if part.len() <= spare {
+            part
+        } else {
+            let last = part.last(spare);
+            Span { start: last.narrowed(self.unit, phase).start.max(last.start), ..last }
+        };
+        (!part.narrowed(self.unit, phase).is_empty()).then_some(part)
+    }
 }
 
 impl<C: Config> Regions<C> {
@@ -34,51 +113,79 @@ impl<C: Config> Regions<C> {
             return 0;
         }
         let machine_page = provider.page_size();
-        let smallest = (machine_page / PAGE_SIZE) as u32;
-        let limits = C::limits();
-        let (min_len, delay) = match urgency {
-            Urgency::Idle if limits.purge_delay_ms == Limits::NEVER => return 0,
-            Urgency::Idle => (limits.purge_min_pages.max(smallest), limits.purge_delay_ms),
-            Urgency::All => (smallest, 0),
+        let Some(wanted) = Wanted::new::<C>(capabilities, machine_page, now, urgency) else {
+            return 0;
         };
         let mut given = 0;
-        // Each run is looked at once: what comes back is no longer resident.
-        while let Some((start, pages)) = self.take_resident(min_len, now, delay) {
-            let bytes = pages.bytes();
-            let skip = start.addr().get().wrapping_neg() & (machine_page - 1);
-            let inner = bytes.saturating_sub(skip) & !(machine_page - 1);
-            // SAFETY: P1, the run is ours; `inner` lies inside it and is
+        // Each page is looked at once: what comes back is no longer resident.
+        while let Some(part) = self.take_idle(&wanted) {
+            // SAFETY: P1, the part is ours; `inner` lies inside it and is
             // whole machine pages.
-            let purged = inner == 0 || unsafe { provider.purge(start.add(skip), inner) }.is_ok();
+            let purged = unsafe { provider.purge(part.inner, part.inner_pages.bytes()) }.is_ok();
             let contents = if purged {
-                given += inner;
-                Contents::after_purge(capabilities, inner == bytes)
+                given += part.inner_pages.bytes();
+                Contents::after_purge(capabilities, part.inner_pages == part.pages)
             } else {
                 // Not again before it has been used: a provider that refuses
                 // once would be asked for ever.
                 Contents::Purged
             };
-            let given_back = self.give(start, contents, now);
+            let given_back = self.give(part.start, contents, now);
             debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
+            if !purged && wanted.unseen {
+                break;
+            }
         }
         given
     }
 
-    fn take_resident(
-        &self,
-        min_len: u32,
-        now: u32,
-        delay: u32,
-    ) -> Option<(NonNull<u8>, PageCount)> {
-        self.find_region(|region| {
+    /// Takes what is to be purged next.
+    fn take_idle(&self, wanted: &Wanted) -> Option<Part> {
+        let _set = self.set.lock();
+        let spare = match wanted.keep {
+            0 => u32::MAX,
+            keep => {
+                // SAFETY: the lock is held; no reference to a state is alive.
+                let resident = unsafe { self.sum(|state| state.runs.resident_granules()) };
+                u32::try_from(resident.saturating_sub(keep)).unwrap_or(u32::MAX)
+            }
+        };
+        if spare < wanted.min_len {
+            return None;
+        }
+        self.directory.entries().filter_map(Entry::region).find_map(|region| {
+            // SAFETY: entered regions live until they are taken out, under
+            // this lock.
+            let region: &Region = unsafe { region.as_ref() };
             if !region.capabilities.contains(Capabilities::PURGE) {
                 return None;
             }
-            // SAFETY: `find_region` holds the lock; the one reference.
+            // SAFETY: the lock is held; the one reference.
             let state = unsafe { region.state() };
-            let (start, len) = state.take_resident(min_len, now, delay)?;
-            Some((region.page(start), PageCount(len)))
+            let phase = region.phase();
+            let part = state.take_part(wanted.min_len, |start, len, stamp| {
+                wanted.part(phase, spare, Span { start, end: start + len }, stamp)
+            })?;
+            let inner = part.narrowed(wanted.unit, phase);
+            Some(Part {
+                start: region.page(part.start),
+                pages: PageCount(part.len()),
+                inner: region.page(inner.start),
+                inner_pages: PageCount(inner.len()),
+            })
         })
+    }
+
+    /// Adds up what regions say of their states.
+    ///
+    /// # Safety
+    ///
+    /// Caller: holds the lock of the set, and no reference to a state.
+    unsafe fn sum(&self, of: impl Fn(&State) -> u32) -> usize {
+        let regions = self.directory.entries().filter_map(Entry::region);
+        // SAFETY: entered regions live until they are taken out, under the
+        // lock that the caller holds; one reference at a time.
+        regions.map(|region| of(unsafe { region.as_ref().state() }) as usize).sum()
     }
 
     fn release(&self, provider: &C::Pages, now: u32, urgency: Urgency) -> usize {
@@ -86,12 +193,13 @@ impl<C: Config> Regions<C> {
         if delay == Limits::NEVER {
             return 0;
         }
+        let keep = if urgency == Urgency::All { 0 } else { C::limits().resident_min };
         let growing = self.growth.lock();
         let mut given = 0;
         // The first region stays: its range is tested inline.
-        while let Some((entry, region)) =
-            self.remove_region(&growing, |region| is_idle(region, now, delay))
-        {
+        while let Some((entry, region)) = self.remove_region(&growing, |region| {
+            is_idle(region, now, delay) && (keep == 0 || self.can_spare(region, keep >> PAGE_SHIFT))
+        }) {
             // SAFETY: nobody else knows the region any more (D1: no block in
             // it is live), and it was alive in the set.
             let reservation = unsafe { region.as_ref() }.reservation;
@@ -103,6 +211,15 @@ impl<C: Config> Regions<C> {
             given += reservation.bytes;
         }
         given
+    }
+
+    /// Whether `keep` free pages are left without those of a region. The
+    /// caller holds the lock of the set.
+    fn can_spare(&self, region: &Region, keep: usize) -> bool {
+        let free = |state: &State| state.runs.free_granules();
+        // SAFETY: the lock is held; one reference after the other.
+        let (all, own) = unsafe { (self.sum(free), free(region.state())) };
+        all - own as usize >= keep
     }
 }
 

@@ -13,12 +13,15 @@ use core::ptr::NonNull;
 use super::descriptor::{DESCRIPTOR_BYTES, Pages, Tables};
 use super::layout::{HEADER_BYTES, layout};
 use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down};
+use super::span::Span;
+use crate::base::config::Config;
+use crate::base::limits::Limits;
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount, align_down};
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
-/// Pages committed at a time: little at first, 16 MiB once the region is
-/// large.
-const COMMIT_STEP: core::ops::RangeInclusive<u32> = 256..=4096;
+/// Pages of a huge page: 2 MiB, as on every machine that has transparent ones
+/// over pages of 4 KiB.
+pub(super) const HUGE: u32 = 512;
 
 /// A region, at the head of its own reservation.
 pub(crate) struct Region {
@@ -176,26 +179,26 @@ impl State {
     }
 
     /// Takes a run, from the free ones or above the watermark.
-    pub(crate) fn take<P: PageProvider>(
+    pub(crate) fn take<C: Config>(
         &mut self,
         region: &Region,
-        provider: &P,
+        provider: &C::Pages,
         fit: Fit,
         search: Search,
     ) -> Result<Taken, Miss> {
         match self.runs.take(&self.view, fit, search) {
             Some(taken) => Ok(taken),
-            None => self.take_top(region, provider, fit),
+            None => self.take_top::<C>(region, provider, fit),
         }
     }
 
     /// Takes a run that ends above the watermark, using a free run that ends
     /// at it. On failure nothing has changed but the commit of tables.
     #[cold]
-    fn take_top<P: PageProvider>(
+    fn take_top<C: Config>(
         &mut self,
         region: &Region,
-        provider: &P,
+        provider: &C::Pages,
         fit: Fit,
     ) -> Result<Taken, Miss> {
         let old_top = self.view.top;
@@ -205,13 +208,15 @@ impl State {
         if end > u64::from(region.pages) {
             return Err(Miss::Full);
         }
-        if !self.commit(region, provider, end as u32) {
+        if !self.commit::<C>(region, provider, end as u32) {
             return Err(Miss::Refused);
         }
         let fresh = region.fresh_is_dirty();
         let last = self.runs.take_last(&self.view, old_top);
-        let stamp =
-            last.map_or(Stamp { dirty: fresh, resident: false, since: 0 }, |(_, stamp)| stamp);
+        let mut stamp = last.map_or(Stamp::CLEAN, |(_, stamp)| stamp);
+        if fresh {
+            stamp.dirty = Span::ALL;
+        }
         let first = first as u32;
         self.view.top = end as u32;
         if last.is_some() {
@@ -220,10 +225,9 @@ impl State {
         self.view.mark_used(first, fit.len);
         if first > start {
             self.view.mark_used(start, first - start);
-            let gap = Stamp { dirty: stamp.dirty | fresh, ..stamp };
-            self.runs.give(&self.view, start, first - start, gap);
+            self.runs.give(&self.view, start, first - start, stamp);
         }
-        Ok(Taken { start: first, dirty: fresh || (first < old_top && stamp.dirty) })
+        Ok(Taken::new(first, fit.len, stamp))
     }
 
     /// Gives a used run back.
@@ -236,10 +240,10 @@ impl State {
 
     /// Grows a used run in place; whether the added pages may be dirty, or
     /// `None` when something is in the way.
-    pub(crate) fn grow<P: PageProvider>(
+    pub(crate) fn grow<C: Config>(
         &mut self,
         region: &Region,
-        provider: &P,
+        provider: &C::Pages,
         start: u32,
         len: u32,
         new_len: u32,
@@ -247,7 +251,7 @@ impl State {
         let end = start + len;
         if end == self.view.top {
             let new_end = start.checked_add(new_len).filter(|&end| end <= region.pages)?;
-            if !self.commit(region, provider, new_end) {
+            if !self.commit::<C>(region, provider, new_end) {
                 return None;
             }
             self.view.top = new_end;
@@ -263,28 +267,37 @@ impl State {
         self.runs.shrink(&self.view, start, len, new_len, stamp);
     }
 
-    /// Takes a free run that has lain with memory behind it for a while.
-    pub(crate) fn take_resident(
+    /// Takes a part of a free run of at least `min_len` pages, of which `part`
+    /// (given its first page, length and stamp) wants one.
+    pub(super) fn take_part(
         &mut self,
         min_len: u32,
-        now: u32,
-        delay: u32,
-    ) -> Option<(u32, u32)> {
-        self.runs.take_matching(&self.view, min_len, |stamp| {
-            stamp.resident && now.wrapping_sub(stamp.since) >= delay
-        })
+        part: impl Fn(u32, u32, Stamp) -> Option<Span>,
+    ) -> Option<Span> {
+        self.runs.take_part(&self.view, min_len, part)
     }
 
-    /// Commits pages and tables up to `end`, by a step more if it can.
-    fn commit<P: PageProvider>(&mut self, region: &Region, provider: &P, end: u32) -> bool {
+    /// Commits pages and tables up to `end`, by a step more if it can: the
+    /// larger the region, the larger.
+    fn commit<C: Config>(&mut self, region: &Region, provider: &C::Pages, end: u32) -> bool {
         if end <= self.committed {
             return true;
         }
-        let step = (self.committed / 2).clamp(*COMMIT_STEP.start(), *COMMIT_STEP.end());
+        let limits = C::limits();
+        let huge = limits.huge_pages && region.capabilities.contains(Capabilities::HUGE);
+        let step = commit_step(&limits, self.committed, huge);
+        let from = self.committed;
         let generous =
             end.checked_next_multiple_of(step).map_or(region.pages, |e| e.min(region.pages));
-        self.commit_exactly(region, provider, generous)
-            || self.commit_exactly(region, provider, end)
+        let done = self.commit_exactly(region, provider, generous)
+            || self.commit_exactly(region, provider, end);
+        if done && huge {
+            let bytes = ((self.committed - from) as usize) << PAGE_SHIFT;
+            // SAFETY: committed just now. Its ends are machine pages, as far
+            // as a region goes.
+            unsafe { provider.advise_huge(region.page(from), bytes) };
+        }
+        done
     }
 
     fn commit_exactly<P: PageProvider>(&mut self, region: &Region, provider: &P, end: u32) -> bool {
@@ -337,6 +350,14 @@ impl State {
         self.committed = end as u32;
         true
     }
+}
+
+/// Pages to commit at a time, half of what a region has within the limits.
+fn commit_step(limits: &Limits, committed: u32, huge: bool) -> u32 {
+    let pages = |bytes: usize| PageCount::covering(bytes).map_or(u32::MAX, PageCount::get);
+    let least = pages(limits.commit_min).max(1);
+    let step = (committed / 2).clamp(least, pages(limits.commit_max).max(least));
+    if huge { step.checked_next_multiple_of(HUGE).unwrap_or(step) } else { step }
 }
 
 static_assertions::const_assert!(size_of::<Region>() <= HEADER_BYTES);

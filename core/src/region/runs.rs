@@ -5,7 +5,10 @@
 //! - R2: two free runs are never neighbours (they merge when the second one
 //!   becomes free);
 //! - R3: a run is in a bin exactly when it is free, and in the bin of its
-//!   length.
+//!   length;
+//! - R4: the dirty granules of a free run lie in its span of dirty ones, those
+//!   with memory behind them in its span of resident ones, and the lengths of
+//!   the latter add up to the count of resident granules.
 //!
 //! The engine knows granules by index only. Where boundary marks and links
 //! are kept is the [`Granules`] it is given: page descriptors for regions of
@@ -13,8 +16,13 @@
 //! but the search within a bin, which takes the run at the lowest address, so
 //! that memory packs low, and looks at [`SCAN`] runs at most unless memory
 //! would have to grow otherwise.
+//!
+//! Where a free run is dirty, and where it has memory behind it, is kept as one
+//! span each, from the first to the last such granule. Runs are cut from the low
+//! end, and what is purged is mostly the high end, so the spans stay tight.
 
 use super::bins::{Bins, NIL, bin_of};
+use super::span::Span;
 
 /// Runs looked at in one bin for the lowest address.
 const SCAN: u32 = 64;
@@ -29,15 +37,36 @@ pub(crate) enum Search {
     Thorough,
 }
 
-/// What is known of the contents of a free run.
+/// What is known of the contents of a free run. Of one that is given the spans
+/// may be wider than the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// Whether any granule may hold old contents: not known to be zero.
-    pub dirty: bool,
-    /// Whether any granule may have memory behind it worth giving back.
-    pub resident: bool,
+    /// Where it is not known to be zero: every granule that may hold old
+    /// contents lies in here.
+    pub dirty: Span,
+    /// Where it may have memory behind it worth giving back, likewise.
+    pub resident: Span,
     /// When the run was last added to, in the environment's milliseconds.
     pub since: u32,
+}
+
+impl Stamp {
+    /// Zero, and nothing behind it, for ever.
+    pub(super) const CLEAN: Self = Self { dirty: Span::NONE, resident: Span::NONE, since: 0 };
+
+    /// What it says of the run of `len` granules at `start`.
+    #[inline]
+    fn clip(&mut self, start: u32, len: u32) {
+        self.dirty = self.dirty.within(start, len);
+        self.resident = self.resident.within(start, len);
+    }
+
+    /// What it says together with that of a neighbour, each of its own run.
+    #[inline]
+    fn merge(&mut self, neighbour: Stamp) {
+        self.dirty = self.dirty.hull(neighbour.dirty);
+        self.resident = self.resident.hull(neighbour.resident);
+    }
 }
 
 /// Where boundary marks, links and stamps of runs are kept.
@@ -75,7 +104,17 @@ pub(crate) unsafe trait Granules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub start: u32,
-    pub dirty: bool,
+    /// Where it is not known to be zero, and where it may have memory.
+    pub stamp: Stamp,
+}
+
+impl Taken {
+    /// Of a free run, or several, whose stamp this is.
+    #[inline]
+    pub(super) fn new(start: u32, len: u32, mut stamp: Stamp) -> Self {
+        stamp.clip(start, len);
+        Self { start, stamp }
+    }
 }
 
 /// What alignment a run must have.
@@ -107,16 +146,22 @@ impl Fit {
 pub(crate) struct Runs {
     pub(super) bins: Bins,
     free: u32,
+    resident: u32,
 }
 
 impl Runs {
     pub(crate) const fn new() -> Self {
-        Self { bins: Bins::new(), free: 0 }
+        Self { bins: Bins::new(), free: 0, resident: 0 }
     }
 
     /// Granules in free runs.
     pub(crate) fn free_granules(&self) -> u32 {
         self.free
+    }
+
+    /// Granules of these that may have memory behind them.
+    pub(crate) fn resident_granules(&self) -> u32 {
+        self.resident
     }
 
     /// Takes a run, or `None` when the search finds none that fits (R1 and R3
@@ -159,36 +204,27 @@ impl Runs {
     }
 
     fn carve<G: Granules>(&mut self, granules: &G, start: u32, fit: Fit) -> Taken {
-        let (len, stamp) = self.remove(granules, start);
         let first = fit.first_aligned(start) as u32;
-        let end = first + fit.len;
-        if first > start {
-            self.insert(granules, start, first - start, stamp);
-        }
-        if end < start + len {
-            self.insert(granules, end, start + len - end, stamp);
-        }
-        granules.mark_used(first, fit.len);
-        Taken { start: first, dirty: stamp.dirty }
+        let stamp = self.cut_out(granules, start, Span { start: first, end: first + fit.len });
+        Taken::new(first, fit.len, stamp)
     }
 
     /// Gives a used run back, merging it with its free neighbours (R2). The
-    /// merged run is dirty when any part is.
+    /// merged run is as new as the one given.
     pub(crate) fn give<G: Granules>(&mut self, granules: &G, start: u32, len: u32, stamp: Stamp) {
         let (mut start, mut len, mut stamp) = (start, len, stamp);
+        stamp.clip(start, len);
         granules.unmark(start, len);
         if let Some(before) = granules.free_run_ending_at(start) {
             let (length, neighbour) = self.remove(granules, before);
             start = before;
             len += length;
-            stamp.dirty |= neighbour.dirty;
-            stamp.resident |= neighbour.resident;
+            stamp.merge(neighbour);
         }
         if granules.free_run_at(start + len).is_some() {
             let (length, neighbour) = self.remove(granules, start + len);
             len += length;
-            stamp.dirty |= neighbour.dirty;
-            stamp.resident |= neighbour.resident;
+            stamp.merge(neighbour);
         }
         self.insert(granules, start, len, stamp);
     }
@@ -214,7 +250,7 @@ impl Runs {
         }
         granules.unmark(start, len);
         granules.mark_used(start, new_len);
-        Some(stamp.dirty)
+        Some(!stamp.dirty.within(end, need).is_empty())
     }
 
     /// Cuts the used run `[start, start + len)` down to `new_len`, at least 1,
@@ -245,22 +281,24 @@ impl Runs {
         Some((start, stamp))
     }
 
-    /// The first free run, in bins from that of `min_len` up, for which
-    /// `wanted` holds; taken out and marked used.
-    pub(crate) fn take_matching<G: Granules>(
+    /// Takes a part of the first free run, in bins from that of `min_len` up,
+    /// of which `part` (given start, length and stamp) wants one; marked used.
+    pub(crate) fn take_part<G: Granules>(
         &mut self,
         granules: &G,
         min_len: u32,
-        wanted: impl Fn(Stamp) -> bool,
-    ) -> Option<(u32, u32)> {
+        part: impl Fn(u32, u32, Stamp) -> Option<Span>,
+    ) -> Option<Span> {
         let mut from = bin_of(min_len);
         while let Some(bin) = self.bins.next_occupied(from) {
             let mut at = self.bins.head(bin);
             while at != NIL {
-                if wanted(granules.stamp(at)) && granules.free_run_at(at) >= Some(min_len) {
-                    let (len, _) = self.remove(granules, at);
-                    granules.mark_used(at, len);
-                    return Some((at, len));
+                let len = granules.free_run_at(at).unwrap_or(0);
+                if len >= min_len
+                    && let Some(part) = part(at, len, granules.stamp(at))
+                {
+                    self.cut_out(granules, at, part);
+                    return Some(part);
                 }
                 at = granules.links(at).0;
             }
@@ -269,11 +307,27 @@ impl Runs {
         None
     }
 
-    fn insert<G: Granules>(&mut self, granules: &G, start: u32, len: u32, stamp: Stamp) {
+    /// Takes a part of the free run at `start` out and marks it used. Returns
+    /// the stamp of the whole.
+    fn cut_out<G: Granules>(&mut self, granules: &G, start: u32, part: Span) -> Stamp {
+        let (len, stamp) = self.remove(granules, start);
+        let end = start + len;
+        if part.start > start {
+            self.insert(granules, start, part.start - start, stamp);
+        }
+        if part.end < end {
+            self.insert(granules, part.end, end - part.end, stamp);
+        }
+        granules.mark_used(part.start, part.len());
+        stamp
+    }
+
+    fn insert<G: Granules>(&mut self, granules: &G, start: u32, len: u32, mut stamp: Stamp) {
         let bin = bin_of(len);
         let head = self.bins.head(bin);
         granules.mark_free(start, len);
         granules.set_links(start, head, NIL);
+        stamp.clip(start, len);
         granules.set_stamp(start, stamp);
         if head != NIL {
             let (next, _) = granules.links(head);
@@ -281,6 +335,7 @@ impl Runs {
         }
         self.bins.set_head(bin, start);
         self.free += len;
+        self.resident += stamp.resident.len();
     }
 
     fn remove<G: Granules>(&mut self, granules: &G, start: u32) -> (u32, Stamp) {
@@ -297,8 +352,10 @@ impl Runs {
             granules.set_links(next, after, previous);
         }
         granules.unmark(start, len);
+        let stamp = granules.stamp(start);
         self.free -= len;
-        (len, granules.stamp(start))
+        self.resident -= stamp.resident.len();
+        (len, stamp)
     }
 }
 

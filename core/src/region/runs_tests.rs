@@ -23,7 +23,7 @@ struct Cell {
     stamp: Stamp,
 }
 
-const CLEAN: Stamp = Stamp { dirty: false, resident: false, since: 0 };
+const CLEAN: Stamp = Stamp::CLEAN;
 
 impl Table {
     fn new(len: u32) -> Self {
@@ -89,6 +89,13 @@ enum Granule {
     Free { dirty: bool, resident: bool },
 }
 
+impl Granule {
+    /// Of a run that is given with a stamp for all of it.
+    fn said(stamp: Stamp) -> Self {
+        Self::Free { dirty: !stamp.dirty.is_empty(), resident: !stamp.resident.is_empty() }
+    }
+}
+
 /// Engine and shadow side by side.
 struct Model {
     runs: Runs,
@@ -135,23 +142,29 @@ impl Model {
         runs
     }
 
-    fn any(&self, start: u32, len: u32, dirty_only: bool) -> bool {
-        self.shadow[start as usize..(start + len) as usize].iter().any(|granule| match granule {
-            Granule::Used => false,
-            Granule::Free { dirty, resident } => {
-                if dirty_only {
-                    *dirty
-                } else {
-                    *resident
-                }
+    /// Spans of a run hide nothing.
+    fn check_spans(&self, start: u32, len: u32, dirty: Span, resident: Span) {
+        let inside = |span: Span, at: u32| (span.start..span.end).contains(&at);
+        for at in start..start + len {
+            if let Granule::Free { dirty: is_dirty, resident: has_memory } =
+                self.shadow[at as usize]
+            {
+                assert!(!is_dirty || inside(dirty, at), "zero is zero");
+                assert!(!has_memory || inside(resident, at), "memory is not forgotten");
             }
-        })
+        }
+    }
+
+    /// Whether any free granule is dirty.
+    fn any_dirty(&self, start: u32, len: u32) -> bool {
+        let granules = &self.shadow[start as usize..(start + len) as usize];
+        granules.iter().any(|granule| matches!(granule, Granule::Free { dirty: true, .. }))
     }
 
     /// R1 to R3, and that stamps do not hide anything.
     fn check(&self) {
         let expected = self.free_runs();
-        let mut found = BTreeMap::new();
+        let (mut found, mut known) = (BTreeMap::new(), 0);
         for bin in 0..BINS {
             let (mut at, mut before) = (self.runs.bins.head(bin), NIL);
             assert_eq!(self.runs.bins.next_occupied(bin) == Some(bin), at != NIL, "bits of bins");
@@ -161,14 +174,18 @@ impl Model {
                 assert_eq!(self.table.free_run_ending_at(at + len), Some(at), "both ends marked");
                 assert_eq!(self.table.links(at).1, before, "linked both ways");
                 assert_eq!(found.insert(at, len), None, "R3: in a bin once");
-                let stamp = self.table.stamp(at);
-                assert!(stamp.dirty || !self.any(at, len, true), "zero is zero");
-                assert!(stamp.resident || !self.any(at, len, false), "memory is not forgotten");
+                let Stamp { dirty, resident, .. } = self.table.stamp(at);
+                for span in [dirty, resident] {
+                    assert_eq!(span.within(at, len), span, "no wider than the run");
+                }
+                self.check_spans(at, len, dirty, resident);
+                known += resident.len();
                 (before, at) = (at, self.table.links(at).0);
             }
         }
         assert_eq!(found, expected, "R1, R2: every maximal free interval is one run");
         assert_eq!(self.runs.free_granules(), expected.values().sum::<u32>());
+        assert_eq!(self.runs.resident_granules(), known);
         for (&start, &len) in &self.used {
             let mark = Some((len, false));
             let cells = self.table.cells.borrow();
@@ -188,9 +205,9 @@ impl Model {
             .min_by_key(|&(start, run)| (bin_of(run), start));
         let taken = self.runs.take(&self.table, fit, Search::Thorough);
         assert_eq!(taken.map(|t| u64::from(t.start)), best.map(|(at, _)| fit.first_aligned(at)));
-        if let Some(Taken { start, dirty }) = taken {
+        if let Some(Taken { start, stamp: Stamp { dirty, resident, .. } }) = taken {
             assert!((self.phase.wrapping_add(start as usize)).is_multiple_of(align as usize));
-            assert!(dirty || !self.any(start, len, true), "said to be zero");
+            self.check_spans(start, len, dirty, resident);
             self.set(start, len, Granule::Used);
             assert_eq!(self.used.insert(start, len), None);
         }
@@ -200,7 +217,7 @@ impl Model {
     fn give(&mut self, start: u32, stamp: Stamp) {
         let len = self.used.remove(&start).expect("used");
         self.runs.give(&self.table, start, len, stamp);
-        self.set(start, len, Granule::Free { dirty: stamp.dirty, resident: stamp.resident });
+        self.set(start, len, Granule::said(stamp));
     }
 
     fn grow(&mut self, start: u32, by: u32) {
@@ -209,7 +226,7 @@ impl Model {
         let grown = self.runs.grow(&self.table, start, len, len + by);
         assert_eq!(grown.is_some(), behind >= Some(by), "grows exactly when there is room");
         if let Some(dirty) = grown {
-            assert!(dirty || !self.any(start + len, by, true), "said to be zero");
+            assert!(dirty || !self.any_dirty(start + len, by), "said to be zero");
             self.set(start + len, by, Granule::Used);
             self.used.insert(start, len + by);
         }
@@ -219,36 +236,43 @@ impl Model {
         let len = self.used[&start];
         let new = len - by;
         self.runs.shrink(&self.table, start, len, new, stamp);
-        self.set(start + new, by, Granule::Free { dirty: stamp.dirty, resident: stamp.resident });
+        self.set(start + new, by, Granule::said(stamp));
         self.used.insert(start, new);
     }
 
-    /// The two that take whole runs: the one at the end, a resident one.
-    fn take_whole(&mut self, min_len: Option<u32>) {
+    /// Takes the run at the end.
+    fn take_last(&mut self) {
+        let end = self.shadow.len() as u32;
+        let last = self.runs.take_last(&self.table, end).map(|(start, _)| start);
         let free = self.free_runs();
-        let (taken, start) = match min_len {
-            None => {
-                let end = self.shadow.len() as u32;
-                let last = self.runs.take_last(&self.table, end).map(|(start, _)| start);
-                let expected = free.iter().find(|&(at, len)| at + len == end);
-                assert_eq!(last, expected.map(|(at, _)| *at));
-                (last.map(|start| free[&start]), last)
-            }
-            Some(min) => {
-                let found = self.runs.take_matching(&self.table, min, |stamp| stamp.resident);
-                if found.is_none() {
-                    let missed =
-                        free.iter().any(|(&at, &len)| len >= min && self.any(at, len, false));
-                    assert!(!missed, "a resident run was overlooked");
-                }
-                (found.map(|(_, len)| len), found.map(|(at, _)| at))
-            }
-        };
-        if let (Some(start), Some(len)) = (start, taken) {
-            assert_eq!(free.get(&start), Some(&len), "whole");
-            self.set(start, len, Granule::Used);
-            self.used.insert(start, len);
+        let expected = free.iter().find(|&(at, len)| at + len == end);
+        assert_eq!(last, expected.map(|(at, _)| *at));
+        if let Some(start) = last {
+            self.set(start, end - start, Granule::Used);
+            self.used.insert(start, end - start);
         }
+    }
+
+    /// Takes what is resident of a run, at most `most`.
+    fn take_resident(&mut self, min_len: u32, most: u32) {
+        let part = self.runs.take_part(&self.table, min_len, |_, _, stamp| {
+            (!stamp.resident.is_empty()).then(|| stamp.resident.last(most))
+        });
+        let free = self.free_runs();
+        let Some(part) = part else {
+            let has_memory = |granule| matches!(granule, Granule::Free { resident: true, .. });
+            let missed = free.iter().any(|(&at, &len)| {
+                let run = &self.shadow[at as usize..(at + len) as usize];
+                len >= min_len && run.iter().copied().any(has_memory)
+            });
+            assert!(!missed, "a resident run was overlooked");
+            return;
+        };
+        let around = free.range(..=part.start).next_back().expect("a free run");
+        assert!(*around.1 >= min_len && part.end <= around.0 + around.1, "in a free run");
+        assert!((1..=most).contains(&part.len()));
+        self.set(part.start, part.len(), Granule::Used);
+        self.used.insert(part.start, part.len());
     }
 }
 
@@ -259,7 +283,7 @@ enum Action {
     Grow { pick: prop::sample::Index, by: u32 },
     Shrink { pick: prop::sample::Index, by: prop::sample::Index, stamp: (bool, bool) },
     TakeLast,
-    TakeResident { min: u32 },
+    TakeResident { min: u32, most: u32 },
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -272,7 +296,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => (pick(), pick(), any::<(bool, bool)>())
             .prop_map(|(pick, by, stamp)| Action::Shrink { pick, by, stamp }),
         1 => Just(Action::TakeLast),
-        1 => len().prop_map(|min| Action::TakeResident { min }),
+        1 => (len(), len()).prop_map(|(min, most)| Action::TakeResident { min, most }),
     ];
     prop::collection::vec(action, 1..unless_miri(150, 30))
 }
@@ -283,13 +307,18 @@ proptest! {
     #[test]
     fn runs_behave_as_intervals(len in 1..500u32, phase in any::<usize>(), actions in actions()) {
         let mut model = Model::new(len, phase);
-        let stamp = |(dirty, resident)| Stamp { dirty, resident, since: 0 };
+        let span = |all| if all { Span::ALL } else { Span::NONE };
+        let stamp = |(dirty, resident)| Stamp {
+            dirty: span(dirty),
+            resident: span(resident),
+            since: 0,
+        };
         for action in actions {
             let starts: Vec<u32> = model.used.keys().copied().collect();
             match action {
                 Action::Take { len, shift } => drop(model.take(len, 1 << shift)),
-                Action::TakeLast => model.take_whole(None),
-                Action::TakeResident { min } => model.take_whole(Some(min)),
+                Action::TakeLast => model.take_last(),
+                Action::TakeResident { min, most } => model.take_resident(min, most),
                 _ if starts.is_empty() => {}
                 Action::Give { pick, stamp: known } => model.give(*pick.get(&starts), stamp(known)),
                 Action::Grow { pick, by } => model.grow(*pick.get(&starts), by),

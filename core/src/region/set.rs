@@ -11,6 +11,7 @@ use super::growth::Growing;
 use super::located::Located;
 use super::region::{Marks, Miss, Region};
 use super::runs::{Fit, Search, Stamp};
+use super::span::Span;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -29,6 +30,8 @@ pub(crate) struct Run {
     pub pages: PageCount,
     /// Whether all of it is known to be zero.
     pub zero: bool,
+    /// What is known of its parts.
+    pub(super) stamp: Stamp,
 }
 
 /// The regions of a heap.
@@ -51,6 +54,8 @@ pub(crate) struct RegionStats {
     pub used: usize,
     /// Of those used: the directory's own pages.
     pub own: usize,
+    /// Free, and maybe with memory behind.
+    pub resident_free: usize,
 }
 
 impl<C: Config> Regions<C> {
@@ -170,18 +175,19 @@ impl<C: Config> Regions<C> {
             let state = unsafe { region.state() };
             let before = state.marks();
             let fit = Fit { len: pages.get() + room, align, phase: region.phase() };
-            let taken = state.take(region, provider, fit, search);
+            let taken = state.take::<C>(region, provider, fit, search);
             if let Ok(taken) = taken
                 && room > 0
             {
-                let contents = if taken.dirty { Contents::Dirty } else { Contents::Zero };
-                let stamp = contents.stamp(C::Env::now_ms());
+                let stamp = Stamp { since: C::Env::now_ms(), ..taken.stamp };
                 state.shrink(taken.start, fit.len, pages.get(), stamp);
             }
             self.note_growth(entry, region, before, state.marks());
             match taken {
                 Ok(taken) => {
-                    let run = Run { start: region.page(taken.start), pages, zero: !taken.dirty };
+                    let dirty = taken.stamp.dirty.within(taken.start, pages.get());
+                    let (start, zero) = (region.page(taken.start), dirty.is_empty());
+                    let run = Run { start, pages, zero, stamp: taken.stamp };
                     return Ok((Located { region, page: taken.start }, run));
                 }
                 Err(Miss::Refused) => miss = Miss::Refused,
@@ -198,6 +204,11 @@ impl<C: Config> Regions<C> {
         contents: Contents,
         now: u32,
     ) -> Result<(), NotARun> {
+        self.give_stamped(start, contents.stamp(now))
+    }
+
+    /// The same, where more is known of the run.
+    pub(super) fn give_stamped(&self, start: NonNull<u8>, stamp: Stamp) -> Result<(), NotARun> {
         let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
         let pages = located.run().ok_or(NotARun)?;
         if located.class() != Class::LARGE {
@@ -205,7 +216,7 @@ impl<C: Config> Regions<C> {
         }
         let _set = self.set.lock();
         // SAFETY: the lock is held, and this is the one reference.
-        unsafe { located.region.state() }.give(located.page, pages.get(), contents.stamp(now));
+        unsafe { located.region.state() }.give(located.page, pages.get(), stamp);
         Ok(())
     }
 
@@ -226,7 +237,7 @@ impl<C: Config> Regions<C> {
             return true;
         }
         let before = state.marks();
-        let grown = state.grow(region, provider, page, old.get(), new.get()).is_some();
+        let grown = state.grow::<C>(region, provider, page, old.get(), new.get()).is_some();
         let region_at = Some(NonNull::from(region));
         if let Some(entry) = self.directory.entries().find(|entry| entry.region() == region_at) {
             self.note_growth(entry, region, before, state.marks());
@@ -262,6 +273,7 @@ impl<C: Config> Regions<C> {
             stats.reserved += region.reservation.bytes;
             stats.committed += state.marks().committed;
             stats.used += state.used() as usize * PAGE_SIZE;
+            stats.resident_free += state.runs.resident_granules() as usize * PAGE_SIZE;
         }
         stats
     }
@@ -371,7 +383,12 @@ impl Contents {
     }
 
     pub(super) fn stamp(self, since: u32) -> Stamp {
-        Stamp { dirty: self != Self::Zero, resident: self == Self::Dirty, since }
+        let (dirty, resident) = match self {
+            Self::Dirty => (Span::ALL, Span::ALL),
+            Self::Purged => (Span::ALL, Span::NONE),
+            Self::Zero => (Span::NONE, Span::NONE),
+        };
+        Stamp { dirty, resident, since }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct UsedRun {
 }
 
 impl<C: Config> Regions<C> {
-    /// Verifies G1, R1, R2 and R3 of every region, and shows each used run.
+    /// Verifies G1 and R1 to R4 of every region, and shows each used run.
     /// Under the lock of the set, for as long as it takes.
     pub(crate) fn walk(
         &self,
@@ -41,6 +41,13 @@ impl<C: Config> Regions<C> {
 struct Free {
     runs: u32,
     pages: u32,
+}
+
+/// What the bins say.
+struct Binned {
+    free: Free,
+    /// Pages that may have memory behind them.
+    resident: u32,
 }
 
 impl State {
@@ -87,15 +94,17 @@ impl State {
             at += len;
         }
         let binned = self.binned(base)?;
-        let counted = free == binned && free.pages == self.runs.free_granules();
-        Violation::unless(counted, "R3", "a free run that is in no bin", base)
+        let counted = free == binned.free && free.pages == self.runs.free_granules();
+        Violation::unless(counted, "R3", "a free run that is in no bin", base)?;
+        let resident = binned.resident == self.runs.resident_granules();
+        Violation::unless(resident, "R4", "resident pages that are not counted", base)
     }
 
     /// The free runs in bins: each free, in the bin of its length, linked both
     /// ways.
-    fn binned(&self, base: usize) -> Result<Free, Violation> {
+    fn binned(&self, base: usize) -> Result<Binned, Violation> {
         let ensure = |holds, found| Violation::unless(holds, "R3", found, base);
-        let mut free = Free::default();
+        let (mut free, mut resident) = (Free::default(), 0);
         for bin in 0..BINS {
             let (mut at, mut before) = (self.runs.bins.head(bin), NIL);
             let occupied = self.runs.bins.next_occupied(bin) == Some(bin);
@@ -107,13 +116,18 @@ impl State {
                 let (next, previous) = self.view.links(at);
                 ensure(previous == before, "a run in a bin that is not linked back")?;
                 free.runs += 1;
-                free.pages += len.unwrap_or(0);
+                let len = len.unwrap_or(0);
+                let stamp = self.view.stamp(at);
+                let outside = [stamp.dirty, stamp.resident].iter().any(|s| s.within(at, len) != *s);
+                Violation::unless(!outside, "R4", "a span that leaves its run", base)?;
+                resident += stamp.resident.len();
+                free.pages += len;
                 // As many as there are pages would be a circle.
                 ensure(free.pages <= self.view.top, "a circle in a bin")?;
                 (before, at) = (at, next);
             }
         }
-        Ok(free)
+        Ok(Binned { free, resident })
     }
 }
 

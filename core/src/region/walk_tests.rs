@@ -8,6 +8,7 @@ use crate::check::arena::Arena;
 use crate::check::surroundings::TestConfig;
 use crate::provider::Capabilities;
 use crate::region::Contents;
+use crate::region::runs::Stamp;
 
 /// Used runs of 1 to 9 pages with free ones between.
 fn regions() -> (Arena, Regions<TestConfig>, Vec<NonNull<u8>>) {
@@ -65,6 +66,11 @@ fn every_fault_is_found() {
     assert_eq!(broken(|state, _, _| state.runs.bins.set_head(2, NIL)), "R3");
     // One that is linked to itself.
     assert_eq!(broken(|state, _, page| state.view.set_links(page + 1, page + 1, NIL)), "R3");
+    // One that is said to have no memory, and was counted.
+    let forgotten = |state: &mut State, _: &Region, page| {
+        state.view.set_stamp(page + 1, Stamp::CLEAN);
+    };
+    assert_eq!(broken(forgotten), "R4");
     // A slab's page in a large run.
     let slab = Class::of(64, 8).byte();
     let fault = |_: &mut State, region: &Region, page: u32| {

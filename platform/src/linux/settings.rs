@@ -5,21 +5,31 @@
 //! |---|---|
 //! | `GRANULE_FRONTEND` | `rseq`, `thread`; see [`choice`](super::choice) |
 //! | `GRANULE_PRESET` | `frugal`, `balanced`, `throughput`: the [`Limits`] |
+//! | `GRANULE_RESERVE` | `SIZE` or `SIZE,touch`: memory to set aside at the start |
+//! | `GRANULE_HUGE` | `1`: memory in huge pages, [`Limits::huge_pages`] |
 //!
+//! A size is a decimal number of bytes, or of KiB, MiB or GiB with `K`, `M` or
+//! `G` behind it.
 //! Other values are as none. A variable is looked at once; what the program
 //! changes later has no effect.
 
 use core::ffi::{CStr, c_char};
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
-use granule_core::base::limits::Limits;
+use granule_core::base::limits::{Backing, Limits};
 
 /// Whether `environ` is what it will be.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// The C library is set up.
+/// The C library is set up. Sets aside what `GRANULE_RESERVE` says.
 pub(super) fn program_starts() {
-    STARTED.store(true, Ordering::Relaxed);
+    STARTED.store(true, Relaxed);
+    if let Ok(Some(value)) = variable(b"GRANULE_RESERVE")
+        && let Some((bytes, backing)) = reserve_of(value)
+    {
+        // Where so much cannot be had the program runs as without.
+        let _ = crate::process_heap().preallocate(bytes, backing);
+    }
 }
 
 /// The value of a variable; `Ok(None)` when it is not set, `Err` when there
@@ -34,7 +44,7 @@ pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
     let mut at = unsafe { environ };
     if at.is_null() {
         // Not yet, or never: the program may have cleared it.
-        return if STARTED.load(Ordering::Relaxed) { Ok(None) } else { Err(NotYet) };
+        return if STARTED.load(Relaxed) { Ok(None) } else { Err(NotYet) };
     }
     // SAFETY: as above.
     while let Some(entry) = unsafe { at.read().as_ref() } {
@@ -58,38 +68,78 @@ const UNKNOWN: u8 = 0;
 const FRUGAL: u8 = 1;
 const BALANCED: u8 = 2;
 const THROUGHPUT: u8 = 3;
+const PRESETS: u8 = 3;
+/// Beside a preset.
+const HUGE: u8 = 4;
 
 static PRESET: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// The limits that `GRANULE_PRESET` names; balanced ones until it is known.
+/// Bytes that are set aside, and stay.
+static RESERVE: AtomicUsize = AtomicUsize::new(0);
+
+/// The limits that the environment says; balanced ones until it is known.
 pub(crate) fn limits() -> Limits {
     // Relaxed: all who look find the same.
-    match PRESET.load(Ordering::Relaxed) {
+    match PRESET.load(Relaxed) {
         UNKNOWN => find_limits(),
-        number => limits_of(number),
+        number => limits_of(number, RESERVE.load(Relaxed)),
     }
 }
 
-fn limits_of(number: u8) -> Limits {
-    let limits = match number {
+fn limits_of(number: u8, reserve: usize) -> Limits {
+    let limits = match number & PRESETS {
         FRUGAL => Limits::FRUGAL,
         THROUGHPUT => Limits::THROUGHPUT,
         _ => Limits::BALANCED,
     };
-    // The kernel's numbers of CPUs move with the threads, so all are drained.
-    Limits { drain_idle_ms: 10 * limits.purge_delay_ms.clamp(20, 1000), ..limits }
+    Limits {
+        // The kernel's numbers of CPUs move with the threads, so all are drained.
+        drain_idle_ms: 10 * limits.purge_delay_ms.clamp(20, 1000),
+        resident_min: limits.resident_min.max(reserve),
+        huge_pages: number & HUGE != 0,
+        ..limits
+    }
 }
 
 #[cold]
 fn find_limits() -> Limits {
-    let Ok(value) = variable(b"GRANULE_PRESET") else { return limits_of(BALANCED) };
-    let number = match value {
+    let Ok(value) = variable(b"GRANULE_PRESET") else { return limits_of(BALANCED, 0) };
+    let preset = match value {
         Some(b"frugal") => FRUGAL,
         Some(b"throughput") => THROUGHPUT,
         _ => BALANCED,
     };
-    PRESET.store(number, Ordering::Relaxed);
-    limits_of(number)
+    let huge = matches!(variable(b"GRANULE_HUGE"), Ok(Some(b"1")));
+    let number = if huge { preset | HUGE } else { preset };
+    let reserve = variable(b"GRANULE_RESERVE").ok().flatten().and_then(reserve_of);
+    let reserve = reserve.map_or(0, |(bytes, _)| bytes);
+    RESERVE.store(reserve, Relaxed);
+    // Who sees this and not yet the other keeps less, once.
+    PRESET.store(number, Relaxed);
+    limits_of(number, reserve)
+}
+
+/// What `GRANULE_RESERVE` means; `None` where it means nothing.
+fn reserve_of(value: &[u8]) -> Option<(usize, Backing)> {
+    let (size, backing) = match value.strip_suffix(b",touch") {
+        Some(size) => (size, Backing::AtOnce),
+        None => (value, Backing::WhenTouched),
+    };
+    Some((size_of_text(size)?, backing))
+}
+
+/// A number of bytes with `K`, `M`, `G` or nothing behind it.
+fn size_of_text(text: &[u8]) -> Option<usize> {
+    let (digits, unit) = match text.split_last()? {
+        (b'K', digits) => (digits, 1 << 10),
+        (b'M', digits) => (digits, 1 << 20),
+        (b'G', digits) => (digits, 1 << 30),
+        _ => (text, 1usize),
+    };
+    // `parse` would allow a sign.
+    let all_digits = digits.iter().all(u8::is_ascii_digit);
+    let number: usize = core::str::from_utf8(digits).ok().filter(|_| all_digits)?.parse().ok()?;
+    number.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -106,10 +156,37 @@ mod tests {
 
     #[test]
     fn presets_are_apart() {
-        let [frugal, balanced, throughput] = [FRUGAL, BALANCED, THROUGHPUT].map(limits_of);
+        let [frugal, balanced, throughput] =
+            [FRUGAL, BALANCED, THROUGHPUT].map(|one| limits_of(one, 0));
         assert_eq!(balanced, Limits { drain_idle_ms: 1000, ..Limits::BALANCED });
         assert!(frugal.stash_max < balanced.stash_max);
         assert!(balanced.stash_max < throughput.stash_max);
         assert!(frugal.purge_delay_ms < balanced.purge_delay_ms);
+        assert!(frugal.commit_min < balanced.commit_min);
+        assert!(balanced.resident_min < throughput.resident_min);
+    }
+
+    #[test]
+    fn what_is_set_aside_stays_and_huge_pages_go_with_any_preset() {
+        let limits = limits_of(THROUGHPUT | HUGE, 64 << 20);
+        assert_eq!((limits.resident_min, limits.huge_pages), (64 << 20, true));
+        assert_eq!(limits.stash_max, Limits::THROUGHPUT.stash_max);
+        assert_eq!(limits_of(THROUGHPUT, 1).resident_min, Limits::THROUGHPUT.resident_min);
+    }
+
+    #[test]
+    fn sizes_have_a_unit_or_none_and_no_other_form() {
+        let reserve = |text: &str| reserve_of(text.as_bytes());
+        assert_eq!(reserve("64M"), Some((64 << 20, Backing::WhenTouched)));
+        assert_eq!(reserve("1G,touch"), Some((1 << 30, Backing::AtOnce)));
+        assert_eq!(reserve("12K"), Some((12 << 10, Backing::WhenTouched)));
+        assert_eq!(reserve("4096"), Some((4096, Backing::WhenTouched)));
+        for bad in ["", "M", ",touch", "64m", "64MB", "64 M", "+64M", "-1", "1.5G", "64M,", "0x10"]
+        {
+            assert_eq!(reserve(bad), None, "{bad:?}");
+        }
+        for large in ["18446744073709551616", "99999999999999999999G", "64M,touch,touch"] {
+            assert_eq!(reserve(large), None, "{large:?}");
+        }
     }
 }
