@@ -37,3 +37,27 @@ pub unsafe trait Environment: 'static {
     /// by the call that found it.
     fn fatal(fault: Fault) -> !;
 }
+
+/// A reading of the clock that is this much older than another one, in
+/// milliseconds, was taken before it: by a thread that has lost its CPU since.
+const LATE_MS: u32 = 60_000;
+
+/// Milliseconds from `since` to `now`, two readings of
+/// [`Environment::now_ms`]; 0 when `now` was read first, by another thread.
+pub(crate) const fn elapsed_ms(since: u32, now: u32) -> u32 {
+    let elapsed = now.wrapping_sub(since);
+    if elapsed > u32::MAX - LATE_MS { 0 } else { elapsed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elapsed_ms;
+
+    #[test]
+    fn what_was_read_first_has_not_elapsed() {
+        assert_eq!([elapsed_ms(100, 150), elapsed_ms(100, 100), elapsed_ms(101, 100)], [50, 0, 0]);
+        assert_eq!([elapsed_ms(u32::MAX - 9, 40), elapsed_ms(40, u32::MAX - 9)], [50, 0]);
+        // A clock that wraps: what is long past stays so.
+        assert_eq!(elapsed_ms(0, u32::MAX / 2), u32::MAX / 2);
+    }
+}

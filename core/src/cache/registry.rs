@@ -9,7 +9,7 @@ use super::lower::Lower;
 use super::pool::Pool;
 use super::slot::Slot;
 use crate::base::config::Config;
-use crate::base::env::Environment;
+use crate::base::env::{Environment, elapsed_ms};
 use crate::base::sync::Lock;
 
 /// How long, in milliseconds, memory counts as short after a request failed
@@ -66,9 +66,8 @@ impl<C: Config> Registry<C> {
     /// Ends the shortage when it is long past.
     pub(crate) fn end_shortage(&self, now: u32) {
         let since = self.short_since.load(Ordering::Relaxed);
-        // The oddness may put `since` a millisecond ahead of `now`.
-        let past = now.wrapping_sub(since).wrapping_add(1);
-        if since != 0 && past > SHORTAGE_MS {
+        // It may lie ahead of `now`, by its oddness, too.
+        if since != 0 && elapsed_ms(since, now) >= SHORTAGE_MS {
             self.short_since.store(0, Ordering::Relaxed);
         }
     }

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
-use crate::base::env::Environment;
+use crate::base::env::{Environment, elapsed_ms};
 use crate::base::sync::Lock;
 
 /// Empty sheaves kept by a slot, over all orders.
@@ -60,7 +60,7 @@ impl Idle {
             self.since.store(now, Relaxed);
             self.drained.store(false, Relaxed);
         }
-        !self.drained.load(Relaxed) && now.wrapping_sub(self.since.load(Relaxed)) >= delay
+        !self.drained.load(Relaxed) && elapsed_ms(self.since.load(Relaxed), now) >= delay
     }
 
     /// Notes a drain: there is nothing more to do before the next miss.

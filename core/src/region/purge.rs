@@ -13,6 +13,7 @@ use super::runs::Stamp;
 use super::set::{Contents, Regions};
 use super::span::Span;
 use crate::base::config::Config;
+use crate::base::env::elapsed_ms;
 use crate::base::limits::Limits;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
@@ -81,7 +82,7 @@ impl Wanted {
     /// use and cannot go; it is forgotten, and found again when the rest of its
     /// unit becomes free.
     fn part(&self, phase: usize, spare: u32, run: Span, stamp: Stamp) -> Option<Span> {
-        if self.now.wrapping_sub(stamp.since) < self.delay {
+        if elapsed_ms(stamp.since, self.now) < self.delay {
             return None;
         }
         // What of a unit was left behind is still dirty.
@@ -228,5 +229,5 @@ fn is_idle(region: &Region, now: u32, delay: u32) -> bool {
     let state = unsafe { region.state() };
     region.capabilities.contains(Capabilities::RELEASE)
         && state.used() == 0
-        && now.wrapping_sub(state.empty_since) >= delay
+        && elapsed_ms(state.empty_since, now) >= delay
 }

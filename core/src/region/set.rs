@@ -14,7 +14,7 @@ use super::runs::{Fit, Search, Stamp};
 use super::span::Span;
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::env::Environment;
+use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::OutOfMemory;
 use crate::base::sync::Lock;
 use crate::base::units::{PAGE_SIZE, PageCount};
@@ -283,7 +283,7 @@ impl<C: Config> Regions<C> {
     pub(crate) fn tick_is_due(&self, now: u32, interval: u32) -> bool {
         // Relaxed: who wins does the work, under the locks it needs.
         let last = self.last_tick.load(Relaxed);
-        now.wrapping_sub(last) >= interval
+        elapsed_ms(last, now) >= interval
             && self.last_tick.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
     }
 

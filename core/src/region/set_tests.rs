@@ -305,6 +305,19 @@ fn idle_memory_goes_back_after_its_delay() {
     assert_eq!(model.regions.stats().regions, 1);
 }
 
+/// A thread that has read the clock before another one gave memory back, and
+/// goes on after.
+#[test]
+fn a_clock_read_early_ends_no_delay() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+    assert!(model.take(100, 1) && model.take(1000, 1));
+    let run = model.out.swap_remove(1);
+    model.regions.give(run.start, Contents::Dirty, 1000).expect("a used run");
+    assert_eq!(model.regions.give_back(&model.arena, 999, Urgency::Idle), 0, "still hot");
+    assert!(model.regions.tick_is_due(1000, 50) && !model.regions.tick_is_due(999, 50));
+    model.check();
+}
+
 /// Threads that take, resize and give while others purge and release: nobody
 /// may see a run of another's, or lose what is in its own.
 #[test]
