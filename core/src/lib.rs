@@ -14,7 +14,7 @@
 //!
 //! A layer calls only downwards; results rise as return values.
 
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 pub mod base;

@@ -1,4 +1,9 @@
-//! Locks. The only file that names `spin`.
+//! Atomics and locks: the one switch between the machine's and those of
+//! models, and the only file that names `spin`.
+//!
+//! Models (`--cfg loom`) run the code of the core as it is, over what
+//! `modelled` puts under it; see `check::model`. To them [`plain`] tells what
+//! is written and read without atomics, elsewhere it is nothing.
 //!
 //! A [`Lock`] is `spin`'s mutex plus the [`Environment`]'s two say-sos: what
 //! is kept out while it is held, and how to wait. Waiting spins for a while
@@ -9,9 +14,43 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
+#[cfg(loom)]
+use modelled::{SpinMutex, SpinMutexGuard};
+#[cfg(not(loom))]
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use super::env::Environment;
+
+/// The atomics of the core and of what is plugged into it.
+pub mod atomic {
+    #[cfg(loom)]
+    pub use super::modelled::{
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence, spin_loop,
+    };
+    pub use core::sync::atomic::Ordering;
+    #[cfg(not(loom))]
+    pub use core::{
+        hint::spin_loop,
+        sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence},
+    };
+}
+
+/// Accesses to memory that has no lock of its own, told to models.
+#[cfg(not(loom))]
+pub(crate) mod plain {
+    /// The caller writes to all of `place`.
+    #[inline(always)]
+    pub(crate) fn wrote<T>(_place: *const T) {}
+
+    /// The caller reads `place`.
+    #[inline(always)]
+    pub(crate) fn read<T>(_place: *const T) {}
+}
+
+#[cfg(loom)]
+pub mod modelled;
+#[cfg(loom)]
+pub(crate) use modelled::plain;
 
 /// Mutual exclusion over a `T`.
 ///
@@ -128,3 +167,7 @@ impl<T, E: Environment> Drop for Held<'_, T, E> {
         unsafe { ManuallyDrop::drop(&mut self.guard) };
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "sync_models.rs"]
+mod models;

@@ -9,7 +9,9 @@
 //! N1: a block in the stack is the stack's alone, until `take` has returned.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::base::sync::atomic::{AtomicPtr, Ordering};
+use crate::base::sync::plain;
 
 /// The link in a deferred block.
 type Link = *mut u8;
@@ -50,6 +52,7 @@ impl Deferred {
         loop {
             // SAFETY: N1, the block is ours until it is in, and holds a link.
             unsafe { block.cast::<Link>().write(head) };
+            plain::wrote(block.as_ptr().cast::<Link>());
             // Release: publishes the link and the last user's accesses; pairs
             // with the Acquire in `take`.
             match self.head.compare_exchange_weak(
@@ -77,6 +80,7 @@ impl Iterator for Taken {
 
     fn next(&mut self) -> Option<NonNull<u8>> {
         let block = NonNull::new(self.0)?;
+        plain::read(self.0);
         // SAFETY: N1, taken out; `push` wrote the link.
         self.0 = unsafe { block.cast::<Link>().read() };
         Some(block)
@@ -86,3 +90,7 @@ impl Iterator for Taken {
 #[cfg(test)]
 #[path = "deferred_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "deferred_models.rs"]
+mod models;

@@ -3,11 +3,10 @@
 //!
 //! Locks: `classes[c]`, a leaf.
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
 use super::sheaf::{Sheaf, SheafList, capacity};
 use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
+use crate::base::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::base::sync::{Held, Lock};
 
 struct Shelf {
@@ -111,3 +110,7 @@ impl<C: Config> Depot<C> {
 #[cfg(test)]
 #[path = "depot_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "depot_models.rs"]
+mod models;

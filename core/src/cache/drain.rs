@@ -4,8 +4,6 @@
 //! drained at once; others where the front end can stop them; the rest are
 //! asked to drain themselves at their next miss (an *epoch* is raised).
 
-use core::sync::atomic::Ordering;
-
 use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
 use super::paths::{flush, flush_top};
@@ -14,6 +12,7 @@ use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::limits::Limits;
+use crate::base::sync::atomic::Ordering;
 
 impl<C: Config> Cache<C> {
     /// Takes part in a drain that was asked for, if it has not yet.

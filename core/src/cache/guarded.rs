@@ -163,3 +163,7 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "guarded_models.rs"]
+mod models;

@@ -15,7 +15,6 @@
 //! context that is interrupted finds none taken that it did not take.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::exchange;
 use super::frontend::{Current, FrontEnd};
@@ -25,6 +24,7 @@ use super::slot::Slot;
 use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::sync::atomic::Ordering::Relaxed;
 
 impl<C: Config> Cache<C> {
     /// An object of `class` (a true one) after a miss, if one can be had

@@ -11,7 +11,6 @@
 //! and dropped on its own; none is held while another layer is called.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::exchange;
 use super::frontend::FrontEnd;
@@ -21,6 +20,7 @@ use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::sync::atomic::Ordering::Relaxed;
 
 /// Whether a class asks for a sheaf for the first time or again.
 #[derive(Clone, Copy, PartialEq, Eq)]

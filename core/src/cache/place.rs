@@ -4,7 +4,6 @@
 //! every fast path misses; slow paths see the slot, and whether it is in use.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::frontend::Current;
 use super::sheaf::Top;
@@ -12,6 +11,7 @@ use super::slot::Slot;
 use super::tops::{STOPPED, Tops};
 use crate::base::class::Class;
 use crate::base::env::Environment;
+use crate::base::sync::atomic::{AtomicPtr, Ordering};
 
 /// The place of one CPU, in a front end or in the CPU's own data.
 ///
@@ -110,9 +110,9 @@ impl Place {
     /// Those that are under way have to be waited for.
     pub fn stop<E: Environment>(&self, slot: &Slot<E>) -> bool {
         let tops = core::ptr::from_ref(slot.tops()).cast_mut();
-        // Acquire and Release: two drains exclude each other; pairs with
-        // `restart`.
-        self.tops.compare_exchange(tops, stopped(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // Acquire: two drains exclude each other; pairs with the Release in
+        // `restart`. Nothing is handed over to those who see `STOPPED`.
+        self.tops.compare_exchange(tops, stopped(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Leads fast paths to the slot, which is this place's.
@@ -122,3 +122,7 @@ impl Place {
         self.tops.store(core::ptr::from_ref(slot.tops()).cast_mut(), Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "place_models.rs"]
+mod models;

@@ -3,14 +3,14 @@
 //! Locks: `unused`, a leaf.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use super::lower::Lower;
 use super::pool::Pool;
 use super::slot::Slot;
 use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
-use crate::base::sync::Lock;
+use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::base::sync::{Lock, plain};
 
 /// How long, in milliseconds, memory counts as short after a request failed
 /// at first.
@@ -107,6 +107,7 @@ impl<C: Config> Registry<C> {
             memory.write(Slot::new(next));
             memory.as_ref()
         };
+        plain::wrote(memory.as_ptr());
         // Release: publishes the slot; pairs with the Acquire in `slots`.
         self.all.store(memory.as_ptr(), Ordering::Release);
         Some(slot)
@@ -129,8 +130,13 @@ impl<C: Config> Registry<C> {
         core::iter::from_fn(move || {
             // SAFETY: slots live for ever.
             let slot: &'static Slot<C::Env> = unsafe { at?.as_ref() };
+            plain::read(slot);
             at = slot.next;
             Some(slot)
         })
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "registry_models.rs"]
+mod models;

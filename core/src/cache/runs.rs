@@ -28,7 +28,6 @@
 //! least as long as `c`, and its first page's class byte is `c`.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::frontend::FrontEnd;
 use super::lower::Lower;
@@ -39,6 +38,7 @@ use crate::base::class::{Class, RUN_CLASSES};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::violation::Violation;
 use crate::provider::PageProvider;
 use crate::region::{Contents, Regions};

@@ -26,9 +26,9 @@
 //!   stale top may be read (and is then refused) at any time.
 
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::base::class::Class;
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// One word of a sheaf: an object or a mark.
 pub type Word = AtomicPtr<u8>;

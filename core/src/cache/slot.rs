@@ -8,13 +8,13 @@
 //! it: who finds it taken (after a migration) goes to the depot instead.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::sync::Lock;
+use crate::base::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// Empty sheaves kept by a slot, over all orders.
 const EMPTIES_MAX: u32 = 64;

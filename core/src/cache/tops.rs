@@ -1,10 +1,10 @@
 //! What a fast path sees of a CPU: one word a class.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use super::sheaf::{Top, Word, is_mark};
 use crate::base::class::{ALL_CLASSES, Class};
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 /// The tops of a CPU's sheaves, by class. That of [`Class::LARGE`] is always
 /// the sentinel.

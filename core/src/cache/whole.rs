@@ -1,7 +1,5 @@
 //! The cache layer of a heap as a whole, and the caller's place in it.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize};
-
 use super::deferred::Deferred;
 use super::depot::Depot;
 use super::frontend::{Current, FrontEnd};
@@ -11,6 +9,7 @@ use super::registry::Registry;
 use super::runs::FILLED;
 use super::slot::Slot;
 use crate::base::config::Config;
+use crate::base::sync::atomic::{AtomicU32, AtomicUsize};
 
 /// The cache layer of a heap.
 pub(crate) struct Cache<C: Config> {

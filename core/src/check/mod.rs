@@ -1,8 +1,12 @@
 //! Beside the layers: checks of what is plugged into them.
 
 pub mod conformance;
+#[cfg(loom)]
+pub mod model;
 
 #[cfg(test)]
 pub(crate) mod arena;
+#[cfg(all(test, loom))]
+pub(crate) mod model_surroundings;
 #[cfg(test)]
 pub(crate) mod surroundings;

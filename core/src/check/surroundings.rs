@@ -2,7 +2,6 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicPtr;
 use std::alloc::Layout;
 use std::boxed::Box;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +14,7 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::Fault;
+use crate::base::sync::atomic::AtomicPtr;
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::cache::sheaf::{SHEAF_ALIGN, Sheaf, Word, words};
 

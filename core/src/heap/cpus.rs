@@ -1,10 +1,9 @@
 //! The caches of CPUs by their numbers: counts, and draining one whose CPU is
 //! to go.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use super::Heap;
 use crate::base::config::Config;
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::cache::{FrontEnd, NoSuchCpu};
 use crate::observe::stats::CpuStats;
 

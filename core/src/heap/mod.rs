@@ -149,3 +149,7 @@ mod tests;
 
 #[cfg(test)]
 mod model_tests;
+
+#[cfg(all(test, loom))]
+#[path = "heap_models.rs"]
+mod models;

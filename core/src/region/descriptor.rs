@@ -14,10 +14,10 @@
 //! Together 69 bytes a page, 1.7 %, touched only as pages are used.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use super::runs::{Granules, Stamp};
 use super::span::Span;
+use crate::base::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 /// Bytes of descriptor for each page.
 pub(crate) const DESCRIPTOR_BYTES: usize = 64;

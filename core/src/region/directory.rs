@@ -16,10 +16,11 @@
 //! version.
 
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence};
 
 use super::region::Region;
 use crate::base::class::Class;
+use crate::base::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence, spin_loop};
+use crate::base::sync::plain;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
 
 /// Entries in a block: with the block's header, what fits a page.
@@ -126,7 +127,7 @@ impl Entry {
                 let found = NonNull::new(region).filter(|_| inside);
                 return found.map(|region| (region, (offset >> PAGE_SHIFT) as u32));
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
     }
 
@@ -239,6 +240,7 @@ impl Directory {
         let block = page.cast::<Block>();
         // SAFETY: the page is ours and large enough.
         unsafe { block.write(Block::new()) };
+        plain::wrote(block.as_ptr());
         if let Some(last) = self.blocks().last() {
             // Release: publishes the block; pairs with the Acquire in `next`.
             last.next.store(block.as_ptr(), Ordering::Release);
@@ -260,3 +262,7 @@ impl Directory {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "directory_models.rs"]
+mod models;

@@ -1,10 +1,10 @@
 //! A page of a region, found from a pointer.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::region::Region;
 use crate::base::class::Class;
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PageCount;
 use crate::provider::Capabilities;
 

@@ -4,7 +4,6 @@
 //! `set`; `reserve` and `release` only under `growth`; `purge` under neither.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use super::directory::{Directory, Entry};
 use super::growth::Growing;
@@ -17,6 +16,7 @@ use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::OutOfMemory;
 use crate::base::sync::Lock;
+use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::Capabilities;
 
@@ -395,3 +395,7 @@ impl Contents {
 #[cfg(test)]
 #[path = "set_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "set_models.rs"]
+mod models;

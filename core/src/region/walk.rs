@@ -1,7 +1,6 @@
 //! The walk over all pages of all regions: the invariants of runs, verified.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use super::bins::{BINS, NIL, bin_of};
 use super::region::{Region, State};
@@ -9,6 +8,7 @@ use super::runs::Granules;
 use super::set::Regions;
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PageCount;
 use crate::base::violation::Violation;
 

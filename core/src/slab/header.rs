@@ -17,12 +17,13 @@
 
 use core::cell::Cell;
 use core::ptr::NonNull;
-use core::sync::atomic::{
+
+use crate::base::class::{Class, ClassInfo};
+use crate::base::sync::atomic::{
     AtomicPtr, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-
-use crate::base::class::{Class, ClassInfo};
+use crate::base::sync::plain;
 use crate::base::units::PAGE_SIZE;
 use crate::base::violation::Violation;
 use crate::region::DESCRIPTOR_BYTES;
@@ -118,7 +119,9 @@ impl Slab {
             for word in 0..words {
                 let left = info.objects - word * WORD;
                 let bits = if left >= WORD { usize::MAX } else { (1 << left) - 1 };
-                bitmap.add(word as usize).write(AtomicUsize::new(bits));
+                let place = bitmap.add(word as usize);
+                place.write(AtomicUsize::new(bits));
+                plain::wrote(place.as_ptr());
             }
         }
         Self(header)

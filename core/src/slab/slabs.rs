@@ -3,8 +3,6 @@
 //! Locks: `classes[c]`, one at a time, none of another layer under it. Growth
 //! is asked of the regions after the lock has been dropped.
 
-use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-
 use super::class_slabs::ClassSlabs;
 use super::header::{BadObject, Slab};
 use crate::base::class::{CLASSES, Class};
@@ -12,6 +10,7 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::sync::Lock;
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use crate::base::units::PageCount;
 use crate::base::violation::Violation;
 use crate::region::Contents;
@@ -239,3 +238,7 @@ impl<C: Config> Slabs<C> {
 #[cfg(test)]
 #[path = "slabs_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "slabs_models.rs"]
+mod models;

@@ -21,8 +21,9 @@
 //! every entry begun before the ticket has ended.
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence, fence};
+use core::sync::atomic::compiler_fence;
 
+use granule_core::base::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence, spin_loop};
 use granule_core::cache::guarded::Cpu;
 use granule_core::cache::place::Place;
 
@@ -302,7 +303,7 @@ unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
                 }
                 // Interrupts may be masked here, and another CPU be asking.
                 answer_here::<K>();
-                core::hint::spin_loop();
+                spin_loop();
             }
         }
         target.has_answered(ticket)
@@ -327,3 +328,7 @@ fn answer_here<K: KernelCpu>() {
 #[cfg(test)]
 #[path = "cpu_tests.rs"]
 mod tests;
+
+#[cfg(all(test, loom))]
+#[path = "cpu_models.rs"]
+mod models;

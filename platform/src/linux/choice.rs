@@ -18,9 +18,8 @@
 //! Before the C library has set the environment up the choice stays open, and
 //! blocks come from the slabs one by one.
 
-use core::sync::atomic::{AtomicU8, Ordering};
-
 use granule_core::FrontEnd;
+use granule_core::base::sync::atomic::{AtomicU8, Ordering};
 
 use super::env::HostEnv;
 use super::front::{self, PHYSICAL_SLOTS, TABLE};
@@ -65,29 +64,60 @@ const DENSE: u8 = 2;
 const PHYSICAL: u8 = 3;
 const THREADS: u8 = 4;
 
-static CHOICE: AtomicU8 = AtomicU8::new(OPEN);
+/// A choice that is made once.
+struct Choice(AtomicU8);
+
+static CHOICE: Choice = Choice::open();
+
+impl Choice {
+    const fn open() -> Self {
+        Self(AtomicU8::new(OPEN))
+    }
+
+    fn get(&self) -> u8 {
+        // Acquire: pairs with the Release in `make`.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Makes the choice that `prepare` comes to, unless somebody else has
+    /// begun to, and announces it. What it is now.
+    fn make(&self, prepare: impl FnOnce() -> u8, announce: impl FnOnce(u8)) -> u8 {
+        // Relaxed: what is handed over is so by the store below.
+        let ours =
+            self.0.compare_exchange(OPEN, PREPARING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if ours {
+            let choice = prepare();
+            // Release: what was prepared is seen by who sees the choice; pairs
+            // with the Acquire in `get`.
+            self.0.store(choice, Ordering::Release);
+            announce(choice);
+        }
+        self.get()
+    }
+
+    /// Ends a choice that nobody makes any more.
+    fn settle(&self, settled: u8) {
+        // Relaxed: there is no other thread.
+        let _ = self.0.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
 
 static THREAD_SLOTS: ThreadSlots = ThreadSlots::new();
 
 /// Who has the caches of the process's heap.
 #[must_use]
 pub fn caches() -> Caches {
-    match choice() {
+    match CHOICE.get() {
         DENSE | PHYSICAL => Caches::Cpus,
         THREADS => Caches::Threads,
         _ => Caches::Open,
     }
 }
 
-fn choice() -> u8 {
-    // Acquire: pairs with the Release in `choose`.
-    CHOICE.load(Ordering::Acquire)
-}
-
 /// The front end of slow paths, chosen first if it has to be.
 #[inline]
 pub(super) fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
-    match choice() {
+    match CHOICE.get() {
         OPEN => choose(),
         choice => front_end(choice),
     }
@@ -106,22 +136,16 @@ fn front_end(choice: u8) -> Option<&'static dyn FrontEnd<HostEnv>> {
 #[cold]
 fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
     let wish = wish()?;
-    // Relaxed: what is handed over is so by the store below.
-    let ours =
-        CHOICE.compare_exchange(OPEN, PREPARING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if ours {
+    let prepare = || {
         let rigour = if wish == Wish::Cpus { Rigour::Insistent } else { Rigour::Careful };
-        let choice = match rseq::numbers() {
+        match rseq::numbers() {
             _ if wish == Wish::Threads => THREADS,
             Numbers::Dense if rseq::set_up(&TABLE, rigour).is_ok() => DENSE,
             Numbers::Physical if rseq::set_up(&PHYSICAL_SLOTS, rigour).is_ok() => PHYSICAL,
             _ => THREADS,
-        };
-        // Release: pairs with the Acquire in `choice`.
-        CHOICE.store(choice, Ordering::Release);
-        announce(choice);
-    }
-    front_end(choice())
+        }
+    };
+    front_end(CHOICE.make(prepare, announce))
 }
 
 /// Lets hits know.
@@ -139,9 +163,8 @@ pub(super) fn settle() {
         () if Numbers::Physical.areas() != 0 => PHYSICAL,
         () => OPEN,
     };
-    // Relaxed: there is no other thread.
-    let _ = CHOICE.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
-    announce(choice());
+    CHOICE.settle(settled);
+    announce(CHOICE.get());
 }
 
 /// What the environment says; `None` before there is one.
@@ -180,3 +203,7 @@ mod tests {
         assert_eq!(caches(), last);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "choice_models.rs"]
+mod models;

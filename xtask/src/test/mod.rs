@@ -5,6 +5,7 @@
 //! that the machine cannot run at all is told and counted apart.
 
 mod machines;
+mod models;
 mod real_programs;
 mod tutorial;
 mod workspace_tests;
@@ -78,6 +79,7 @@ struct Done {
 /// Runs `cargo xtask test`.
 pub(crate) fn run(options: &Options) -> Outcome {
     let mut stages = workspace_tests::stages();
+    stages.push(models::stage());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());
