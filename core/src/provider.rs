@@ -31,7 +31,8 @@ bitflags::bitflags! {
         const RELEASE = 1 << 4;
         /// [`PageProvider::remap`] can move pages.
         const REMAP = 1 << 5;
-        /// [`PageProvider::advise_huge`] has an effect.
+        /// [`PageProvider::advise_huge`] and [`PageProvider::refuse_huge`] have
+        /// an effect.
         const HUGE = 1 << 6;
     }
 }
@@ -210,6 +211,16 @@ pub unsafe trait PageProvider: Sync {
     ///
     /// Caller: the range is committed and page-aligned.
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let _ = (start, bytes);
+    }
+
+    /// Says that huge pages are not welcome in a range, committed or not. A
+    /// hint.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range lies inside one reservation, page-aligned.
+    unsafe fn refuse_huge(&self, start: NonNull<u8>, bytes: usize) {
         let _ = (start, bytes);
     }
 

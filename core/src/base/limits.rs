@@ -46,12 +46,26 @@ pub struct Limits {
     pub commit_min: usize,
     /// ... and at most this much. In between, half of what it has.
     pub commit_max: usize,
-    /// Whether memory is used so that the machine can back it by huge pages of
-    /// 2 MiB: committed in whole ones, for which the provider is told
-    /// ([`PageProvider::advise_huge`](crate::PageProvider::advise_huge)), and
-    /// purged in whole ones, so that none is broken up but when memory is
-    /// short. Resident memory then comes and goes in steps of 2 MiB.
-    pub huge_pages: bool,
+    /// Whether memory may be in huge pages.
+    pub huge_pages: HugePages,
+}
+
+/// Whether memory may be in huge pages of 2 MiB, where the provider has them
+/// ([`Capabilities::HUGE`](crate::provider::Capabilities::HUGE)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HugePages {
+    /// The provider is told not to use any: resident memory is what was
+    /// touched, and no more.
+    Refused,
+    /// The provider is told so for the first 128 MiB of each region, so that
+    /// small heaps stay small where the machine gives everybody huge pages;
+    /// beyond, nothing is said.
+    AsTheMachine,
+    /// Memory is used so that huge pages can be behind it: committed in whole
+    /// ones, for which the provider is told, and purged in whole ones, so that none is
+    /// broken up but when memory is short. What is resident comes and goes in
+    /// steps of 2 MiB.
+    Wanted,
 }
 
 /// When pages that are set aside get memory behind them.
@@ -84,7 +98,7 @@ impl Limits {
         resident_min: 0,
         commit_min: 1 << 20,
         commit_max: 16 << 20,
-        huge_pages: false,
+        huge_pages: HugePages::AsTheMachine,
     };
 
     /// Little is kept, and not for long.
@@ -102,7 +116,7 @@ impl Limits {
         resident_min: 0,
         commit_min: 256 << 10,
         commit_max: 2 << 20,
-        huge_pages: false,
+        huge_pages: HugePages::Refused,
     };
 
     /// Much is kept, and for long.
@@ -120,7 +134,7 @@ impl Limits {
         resident_min: 16 << 20,
         commit_min: 4 << 20,
         commit_max: 64 << 20,
-        huge_pages: false,
+        huge_pages: HugePages::AsTheMachine,
     };
 }
 

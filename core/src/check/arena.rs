@@ -53,6 +53,7 @@ struct State {
     purged: usize,
     purges: Vec<(usize, usize)>,
     advised: usize,
+    refused: usize,
     reserves: usize,
     asked: usize,
     calls: usize,
@@ -111,6 +112,11 @@ impl Arena {
     /// All calls of `reserve`.
     pub(crate) fn asked(&self) -> usize {
         self.state().asked
+    }
+
+    /// Bytes for which huge pages were said not to be.
+    pub(crate) fn refused_huge(&self) -> usize {
+        self.state().refused
     }
 
     /// The purges since this was last asked: first address and bytes.
@@ -291,6 +297,13 @@ unsafe impl PageProvider for Arena {
 
     unsafe fn resident(&self, _start: NonNull<u8>, bytes: usize) -> usize {
         bytes / self.sparse.load(Relaxed)
+    }
+
+    unsafe fn refuse_huge(&self, start: NonNull<u8>, bytes: usize) {
+        self.needs(Capabilities::HUGE);
+        let mut state = self.state();
+        state.range(self.page, start, bytes);
+        state.refused += bytes;
     }
 
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use core::ptr::NonNull;
 
 use super::*;
-use crate::base::limits::Limits;
+use crate::base::limits::{HugePages, Limits};
 use crate::base::units::PAGE_SIZE;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
@@ -34,7 +34,18 @@ impl Config for Huge {
     type Front = Guarded<TestCpu, TestEnv, 2>;
     type Env = TestEnv;
 
-    const LIMITS: Limits = Limits { huge_pages: true, ..Limits::BALANCED };
+    const LIMITS: Limits = Limits { huge_pages: HugePages::Wanted, ..Limits::BALANCED };
+}
+
+/// Keeps little.
+struct Frugal;
+
+impl Config for Frugal {
+    type Pages = Arena;
+    type Front = Guarded<TestCpu, TestEnv, 2>;
+    type Env = TestEnv;
+
+    const LIMITS: Limits = Limits::FRUGAL;
 }
 
 /// Only added memory.
@@ -167,6 +178,19 @@ fn pieces_of_several_banks_count_together() {
     let blocks: Vec<_> = [280, 90, 30].map(|pages| take(heap, pages * PAGE_SIZE)).into();
     blocks.into_iter().for_each(|block| give(heap, block));
     heap.check().expect("whole");
+}
+
+#[test]
+fn huge_pages_are_refused_where_regions_are_small() {
+    let heap = heap::<Frugal>(16 * MIB);
+    give(heap, take(heap, 3 * MIB));
+    assert_eq!(heap.provider().refused_huge(), heap.stats().reserved);
+    assert_eq!(heap.provider().advised(), 0);
+    // In a small region that nobody has spoken of: for its pages, at least.
+    let heap = self::heap::<TestConfig>(16 * MIB);
+    give(heap, take(heap, 3 * MIB));
+    let refused = heap.provider().refused_huge();
+    assert!((7 * MIB..heap.stats().reserved).contains(&refused), "{refused}");
 }
 
 #[test]

@@ -12,9 +12,15 @@ use super::set::Regions;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::OutOfMemory;
+use crate::base::limits::HugePages;
 use crate::base::sync::Held;
-use crate::base::units::{PAGE_SIZE, PageCount, align_up};
+use crate::base::units::{PAGE_SIZE, PageCount, align_down, align_up};
 use crate::provider::{Capabilities, PageProvider, Reservation};
+
+/// So much of a region is in small pages where nobody has said what is wanted
+/// and the machine gives everybody huge ones: those of a small heap are mostly
+/// empty, those of a large one are not.
+const WITHOUT_HUGE_PAGES: usize = 128 << 20;
 
 /// Proof that the lock of growth is held.
 pub(super) type Growing<'a, C> = Held<'a, (), <C as Config>::Env>;
@@ -45,9 +51,10 @@ impl<C: Config> Regions<C> {
                 }
             }
         };
+        let can = provider.capabilities();
         // SAFETY: the provider's, fresh.
         let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider) };
-        if entered.is_err() && provider.capabilities().contains(Capabilities::RELEASE) {
+        if entered.is_err() && can.contains(Capabilities::RELEASE) {
             // A failure to give back what we never used leaves nothing to do.
             // SAFETY: from `reserve`, unused.
             let _ = unsafe { provider.release(reservation) };
@@ -96,6 +103,8 @@ impl<C: Config> Regions<C> {
         // SAFETY: by the contract.
         let region = unsafe { Region::create(reservation, provider, origin) };
         let region = region.ok_or(OutOfMemory)?;
+        // SAFETY: just created, and nobody else has it.
+        refuse_huge::<C>(provider, unsafe { region.as_ref() });
         {
             let _set = self.set.lock();
             // SAFETY: just created; the lock is held.
@@ -118,5 +127,25 @@ impl<C: Config> Regions<C> {
             // SAFETY: the page is ours, for ever from now on.
             unsafe { self.directory.extend(run.start) };
         }
+    }
+}
+
+/// Tells the provider where in a new region huge pages are not wanted.
+fn refuse_huge<C: Config>(provider: &C::Pages, region: &Region) {
+    if !region.capabilities.contains(Capabilities::HUGE) {
+        return;
+    }
+    let Reservation { start, bytes } = region.reservation;
+    let (start, bytes) = match C::limits().huge_pages {
+        HugePages::Refused => (start, bytes),
+        HugePages::AsTheMachine => {
+            (region.base, PageCount(region.pages).bytes().min(WITHOUT_HUGE_PAGES))
+        }
+        HugePages::Wanted => return,
+    };
+    let bytes = align_down(bytes, provider.page_size());
+    if bytes > 0 {
+        // SAFETY: inside the reservation, in machine pages: page 0 starts at one.
+        unsafe { provider.refuse_huge(start, bytes) };
     }
 }

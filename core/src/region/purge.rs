@@ -14,7 +14,7 @@ use super::set::{Contents, Regions};
 use super::span::Span;
 use crate::base::config::Config;
 use crate::base::env::elapsed_ms;
-use crate::base::limits::Limits;
+use crate::base::limits::{HugePages, Limits};
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
 
@@ -61,7 +61,7 @@ impl Wanted {
     ) -> Option<Self> {
         let limits = C::limits();
         let smallest = (machine_page / PAGE_SIZE) as u32;
-        let huge = limits.huge_pages && can.contains(Capabilities::HUGE);
+        let huge = limits.huge_pages == HugePages::Wanted && can.contains(Capabilities::HUGE);
         match urgency {
             Urgency::Idle if limits.purge_delay_ms == Limits::NEVER => None,
             Urgency::Idle => {

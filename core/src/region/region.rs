@@ -15,7 +15,7 @@ use super::layout::{HEADER_BYTES, layout};
 use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
 use super::span::Span;
 use crate::base::config::Config;
-use crate::base::limits::Limits;
+use crate::base::limits::{HugePages, Limits};
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount, align_down};
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
@@ -284,7 +284,8 @@ impl State {
             return true;
         }
         let limits = C::limits();
-        let huge = limits.huge_pages && region.capabilities.contains(Capabilities::HUGE);
+        let huge = limits.huge_pages == HugePages::Wanted
+            && region.capabilities.contains(Capabilities::HUGE);
         let step = commit_step(&limits, self.committed, huge);
         let from = self.committed;
         let generous =
@@ -293,9 +294,12 @@ impl State {
             || self.commit_exactly(region, provider, end);
         if done && huge {
             let bytes = ((self.committed - from) as usize) << PAGE_SHIFT;
-            // SAFETY: committed just now. Its ends are machine pages, as far
-            // as a region goes.
-            unsafe { provider.advise_huge(region.page(from), bytes) };
+            let bytes = align_down(bytes, provider.page_size());
+            if bytes > 0 {
+                // SAFETY: committed just now; all marks are machine pages, but for the
+                // last of a region.
+                unsafe { provider.advise_huge(region.page(from), bytes) };
+            }
         }
         done
     }

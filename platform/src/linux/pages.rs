@@ -186,4 +186,10 @@ unsafe impl PageProvider for HostPages {
         let _ =
             checked(|| unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) });
     }
+
+    unsafe fn refuse_huge(&self, start: NonNull<u8>, bytes: usize) {
+        let start = start.as_ptr().cast();
+        // SAFETY: the caller's range is ours. A hint: failure is silent.
+        let _ = checked(|| unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) });
+    }
 }

@@ -6,7 +6,7 @@
 //! | `GRANULE_FRONTEND` | `rseq`, `thread`; see [`choice`](super::choice) |
 //! | `GRANULE_PRESET` | `frugal`, `balanced`, `throughput`: the [`Limits`] |
 //! | `GRANULE_RESERVE` | `SIZE` or `SIZE,touch`: memory to set aside at the start |
-//! | `GRANULE_HUGE` | `1`: memory in huge pages, [`Limits::huge_pages`] |
+//! | `GRANULE_HUGE` | `1`, `0`: memory in huge pages, or never, [`Limits::huge_pages`] |
 //!
 //! A size is a decimal number of bytes, or of KiB, MiB or GiB with `K`, `M` or
 //! `G` behind it.
@@ -16,7 +16,7 @@
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
-use granule_core::base::limits::{Backing, Limits};
+use granule_core::base::limits::{Backing, HugePages, Limits};
 
 /// Whether `environ` is what it will be.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -69,8 +69,9 @@ const FRUGAL: u8 = 1;
 const BALANCED: u8 = 2;
 const THROUGHPUT: u8 = 3;
 const PRESETS: u8 = 3;
-/// Beside a preset.
+/// Beside a preset: what is said of huge pages.
 const HUGE: u8 = 4;
+const NO_HUGE: u8 = 8;
 
 static PRESET: AtomicU8 = AtomicU8::new(UNKNOWN);
 
@@ -96,7 +97,11 @@ fn limits_of(number: u8, reserve: usize) -> Limits {
         // The kernel's numbers of CPUs move with the threads, so all are drained.
         drain_idle_ms: 10 * limits.purge_delay_ms.clamp(20, 1000),
         resident_min: limits.resident_min.max(reserve),
-        huge_pages: number & HUGE != 0,
+        huge_pages: match number & (HUGE | NO_HUGE) {
+            HUGE => HugePages::Wanted,
+            NO_HUGE => HugePages::Refused,
+            _ => limits.huge_pages,
+        },
         ..limits
     }
 }
@@ -109,8 +114,11 @@ fn find_limits() -> Limits {
         Some(b"throughput") => THROUGHPUT,
         _ => BALANCED,
     };
-    let huge = matches!(variable(b"GRANULE_HUGE"), Ok(Some(b"1")));
-    let number = if huge { preset | HUGE } else { preset };
+    let number = match variable(b"GRANULE_HUGE") {
+        Ok(Some(b"1")) => preset | HUGE,
+        Ok(Some(b"0")) => preset | NO_HUGE,
+        _ => preset,
+    };
     let reserve = variable(b"GRANULE_RESERVE").ok().flatten().and_then(reserve_of);
     let reserve = reserve.map_or(0, |(bytes, _)| bytes);
     RESERVE.store(reserve, Relaxed);
@@ -169,7 +177,9 @@ mod tests {
     #[test]
     fn what_is_set_aside_stays_and_huge_pages_go_with_any_preset() {
         let limits = limits_of(THROUGHPUT | HUGE, 64 << 20);
-        assert_eq!((limits.resident_min, limits.huge_pages), (64 << 20, true));
+        assert_eq!((limits.resident_min, limits.huge_pages), (64 << 20, HugePages::Wanted));
+        assert_eq!(limits_of(BALANCED | NO_HUGE, 0).huge_pages, HugePages::Refused);
+        assert_eq!(limits_of(FRUGAL | HUGE, 0).huge_pages, HugePages::Wanted);
         assert_eq!(limits.stash_max, Limits::THROUGHPUT.stash_max);
         assert_eq!(limits_of(THROUGHPUT, 1).resident_min, Limits::THROUGHPUT.resident_min);
     }

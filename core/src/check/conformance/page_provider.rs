@@ -210,7 +210,10 @@ impl<P: PageProvider> Suite<'_, P> {
         }
         if self.can.contains(Capabilities::HUGE) {
             // SAFETY: committed, in pages.
-            unsafe { self.provider.advise_huge(all.start, all.bytes) };
+            unsafe {
+                self.provider.refuse_huge(all.start, all.bytes);
+                self.provider.advise_huge(all.start, all.bytes);
+            }
             self.ensure(low.holds(1) && high.holds(2), "HUGE: a hint keeps the contents")?;
         }
         // SAFETY: committed, in pages.
