@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use granule_core::Config;
 use granule_core::base::limits::Limits;
+use granule_core::base::tier::Tier;
 use granule_core::cache::guarded::Guarded;
 
 use crate::imp::env::HostEnv;
@@ -27,6 +28,12 @@ impl Config for ProcessConfig {
 
     const POOL_PAGES: u32 = POOL_PAGES;
     const LAZY_PAGES: bool = true;
+    const MAX_TIER: Tier = Tier::Full;
+
+    #[inline]
+    fn tier() -> Tier {
+        crate::imp::settings::tier()
+    }
 
     fn limits() -> Limits {
         crate::imp::settings::limits()

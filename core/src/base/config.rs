@@ -2,6 +2,7 @@
 
 use super::env::Environment;
 use super::limits::Limits;
+use super::tier::Tier;
 use crate::cache::FrontEnd;
 use crate::provider::PageProvider;
 
@@ -30,6 +31,21 @@ pub trait Config: Sized + 'static {
     /// and blocks that grow get room behind them. Elsewhere the pages are worth
     /// more, and only runs that are as long as a class are cached.
     const LAZY_PAGES: bool = false;
+
+    /// How much is checked, at least and unless [`tier`](Self::tier) says more.
+    const TIER: Tier = Tier::Basic;
+    /// The highest tier that [`tier`](Self::tier) may return.
+    const MAX_TIER: Tier = Self::TIER;
+
+    /// The tier that is in force, where it is found out at run time: from
+    /// [`TIER`](Self::TIER) to [`MAX_TIER`](Self::MAX_TIER). Asked on slow paths
+    /// alone, and may rise once, before there is more than one thread. A front
+    /// end whose heap checks calls though its `TIER` does not must be closed to
+    /// hits: [`FrontEnd::is_open_for`] and `push_first` must say no.
+    #[inline]
+    fn tier() -> Tier {
+        Self::TIER
+    }
 
     /// The limits that are in force: those of the type, unless they are found
     /// out at run time. Asked on slow paths alone, and may change.

@@ -33,6 +33,13 @@ pub unsafe trait Environment: 'static {
     /// constant is allowed: delays then never run out.
     fn now_ms() -> u32;
 
+    /// A random number, asked for once by a heap that seals something with it;
+    /// of a source that a program's input cannot foresee. Where there is none,
+    /// a constant: seals then keep accidents out, and no attacker.
+    fn random() -> u64 {
+        0x9e37_79b9_7f4a_7c15
+    }
+
     /// Reports a fault and ends the program. The heap has not been changed
     /// by the call that found it.
     fn fatal(fault: Fault) -> !;

@@ -12,6 +12,14 @@ pub enum FaultKind {
     InvalidPointer,
     /// The block is of another size class than the layout given says.
     WrongLayout,
+    /// The header before the block is damaged: something was written before
+    /// its start, or past the end of the block before it.
+    WrittenBeforeStart,
+    /// The bytes behind the block are damaged: something was written past its
+    /// end.
+    WrittenPastEnd,
+    /// The block was written to after it had been freed.
+    WrittenAfterFree,
     /// A free object of a slab was found where a live one must be, or the
     /// reverse: the allocator's own records contradict each other.
     Corrupted,
@@ -24,11 +32,33 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Address of the block in question.
     pub address: usize,
+    /// Bytes that the block was asked for with, where that is known.
+    pub size: Option<usize>,
 }
 
 impl Fault {
     pub(crate) fn new(kind: FaultKind, pointer: *const u8) -> Self {
-        Self { kind, address: pointer.addr() }
+        Self { kind, address: pointer.addr(), size: None }
+    }
+}
+
+impl FaultKind {
+    /// What to look at next.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::DoubleFree => "look for a second owner of the block",
+            Self::InvalidPointer => {
+                "free what was allocated, by its first byte, through the same allocator"
+            }
+            Self::WrongLayout => "free a block with the size and alignment it was allocated with",
+            Self::WrittenBeforeStart => {
+                "look at indices below 0, and at what is written to the block before it"
+            }
+            Self::WrittenPastEnd => "look at what is written to the block, and at its size",
+            Self::WrittenAfterFree => "look for pointers that are kept after the block is freed",
+            Self::Corrupted => "look for wild writes; a higher tier of checks may find them",
+        }
     }
 }
 
@@ -38,15 +68,22 @@ impl fmt::Display for FaultKind {
             Self::DoubleFree => "double free",
             Self::InvalidPointer => "invalid pointer: no block of this heap starts here",
             Self::WrongLayout => "wrong layout: the block is of another size class",
+            Self::WrittenBeforeStart => "written before its start: its header is damaged",
+            Self::WrittenPastEnd => "written past its end",
+            Self::WrittenAfterFree => "written to after it was freed",
             Self::Corrupted => "corrupted: the heap's records contradict each other",
         })
     }
 }
 
 impl fmt::Display for Fault {
-    /// One line: `0x7f…: double free`.
+    /// One line: `0x7f…: double free (a block of 24 bytes)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}: {}", self.address, self.kind)
+        write!(f, "{:#x}: {}", self.address, self.kind)?;
+        match self.size {
+            Some(size) => write!(f, " (a block of {size} bytes)"),
+            None => Ok(()),
+        }
     }
 }
 

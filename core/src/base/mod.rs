@@ -7,5 +7,6 @@ pub mod env;
 pub mod fault;
 pub mod limits;
 pub mod sync;
+pub mod tier;
 pub mod units;
 pub mod violation;

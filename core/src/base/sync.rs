@@ -2,7 +2,7 @@
 //! models, and the only file that names `spin`.
 //!
 //! Models (`--cfg loom`) run the code of the core as it is, over what
-//! `modelled` puts under it; see `check::model`. To them [`plain`] tells what
+//! `modelled` puts under it; see `check::model`. To them `plain` tells what
 //! is written and read without atomics, elsewhere it is nothing.
 //!
 //! A [`Lock`] is `spin`'s mutex plus the [`Environment`]'s two say-sos: what

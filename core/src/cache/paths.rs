@@ -141,6 +141,9 @@ impl<C: Config> Cache<C> {
             self.put_emptied(lower, slot, class, sheaf);
             return None;
         }
+        if C::MAX_TIER.checks_calls() && C::tier().checks_calls() {
+            sheaf.shuffle(|| self.random());
+        }
         Some(sheaf)
     }
 

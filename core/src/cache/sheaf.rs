@@ -293,6 +293,18 @@ impl Sheaf {
         filled
     }
 
+    /// Puts the objects in random order, by a number for each (Fisher and
+    /// Yates).
+    pub(crate) fn shuffle(&mut self, mut random: impl FnMut() -> usize) {
+        for at in (2..=self.len).rev() {
+            let other = random() % at + 1;
+            let (one, two) = (self.word(at), self.word(other));
+            let object = one.load(Relaxed);
+            one.store(two.load(Relaxed), Relaxed);
+            two.store(object, Relaxed);
+        }
+    }
+
     /// Takes the object on top.
     pub(crate) fn pop(&mut self) -> Option<NonNull<u8>> {
         self.len = self.len.checked_sub(1)?;

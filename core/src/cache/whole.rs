@@ -9,7 +9,8 @@ use super::registry::Registry;
 use super::runs::FILLED;
 use super::slot::Slot;
 use crate::base::config::Config;
-use crate::base::sync::atomic::{AtomicU32, AtomicUsize};
+use crate::base::env::Environment;
+use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// The cache layer of a heap.
 pub(crate) struct Cache<C: Config> {
@@ -17,6 +18,8 @@ pub(crate) struct Cache<C: Config> {
     pub(super) depot: Depot<C>,
     pub(crate) registry: Registry<C>,
     pub(crate) deferred: Deferred,
+    /// Where random order comes from in checked tiers; 0 before the first.
+    random: AtomicUsize,
     /// Bytes of runs that sheaves have room for.
     pub(super) run_room: AtomicUsize,
     /// How much of a cached run has memory behind it, in parts of
@@ -37,9 +40,25 @@ impl<C: Config> Cache<C> {
             depot: Depot::new(),
             registry: Registry::new(),
             deferred: Deferred::new(),
+            random: AtomicUsize::new(0),
             run_room: AtomicUsize::new(0),
             filled: AtomicU32::new(FILLED),
         }
+    }
+
+    /// The next of a series of numbers (Marsaglia's xorshift) that starts at a
+    /// random one of the environment's. Two at once may get the same.
+    pub(super) fn random(&self) -> usize {
+        let mut number = match self.random.load(Relaxed) {
+            0 => C::Env::random() as usize | 1,
+            number => number,
+        };
+        let [left, right, last] = if usize::BITS == 64 { [13, 7, 17] } else { [13, 17, 5] };
+        number ^= number << left;
+        number ^= number >> right;
+        number ^= number << last;
+        self.random.store(number, Relaxed);
+        number
     }
 
     /// Where the caller stands; gives it a slot if it lacks one.

@@ -72,10 +72,20 @@ impl<C: Config> Heap<C> {
     /// front end is not open for hits: a few instructions more.
     #[inline(never)]
     fn alloc_medium(&self, layout: Layout, fill: Fill) -> *mut u8 {
+        if Self::checks_calls() {
+            return self.alloc_checked(layout, fill);
+        }
+        let block = self.alloc_raw(layout, fill);
+        self.checked_meanwhile(block, layout, fill)
+    }
+
+    /// Allocates without asking for the tier.
+    #[inline]
+    pub(super) fn alloc_raw(&self, layout: Layout, fill: Fill) -> *mut u8 {
         let class = Self::class(layout);
         let hit = self.front.pop(class);
         if hit.is_null() {
-            return self.alloc_slow(layout, class, fill);
+            return self.alloc_uncached(layout, class, fill);
         }
         if fill == Fill::Zero {
             // SAFETY: a block of the class, at least the layout's size.
@@ -88,7 +98,7 @@ impl<C: Config> Heap<C> {
     /// not from [`TABLED`](crate::base::class::TABLED) on. For doors of their own.
     #[inline(always)]
     pub fn is_open_for(&self, size: usize) -> bool {
-        self.front.is_open_for(size)
+        !C::TIER.checks_calls() && self.front.is_open_for(size)
     }
 
     /// An object of `class` from the cache; null on a miss.
@@ -105,7 +115,7 @@ impl<C: Config> Heap<C> {
     /// The same at any time, and from any cache there may be.
     #[inline(always)]
     pub fn pop_cached(&self, class: Class) -> *mut u8 {
-        self.front.pop(class)
+        if Self::checks_calls() { null_mut() } else { self.front.pop(class) }
     }
 
     /// Allocates an object of a class known beforehand, for C's `malloc`:
@@ -132,6 +142,26 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
+        if Self::checks_calls() {
+            return self.alloc_checked(layout, fill);
+        }
+        let block = self.alloc_uncached(layout, class, fill);
+        self.checked_meanwhile(block, layout, fill)
+    }
+
+    /// The block, or another one where the tier was found out on the way.
+    #[inline]
+    fn checked_meanwhile(&self, block: *mut u8, layout: Layout, fill: Fill) -> *mut u8 {
+        if !Self::checks_calls() {
+            return block;
+        }
+        if let Some(block) = NonNull::new(block) {
+            self.free_raw(block);
+        }
+        self.alloc_checked(layout, fill)
+    }
+
+    fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
         self.front.prepare();
         self.free_deferred();
         match self.alloc_missed(class, layout, fill) {

@@ -32,6 +32,9 @@ impl<C: Config> Heap<C> {
     /// `layout`; nobody uses it any more.
     #[inline]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
+        if C::TIER.checks_calls() {
+            return self.free_checked(pointer, Some(layout));
+        }
         let (size, align) = (layout.size(), layout.align());
         if size >= TABLED {
             return self.dealloc_medium(pointer, layout);
@@ -45,13 +48,26 @@ impl<C: Config> Heap<C> {
             unsafe { NonNull::new_unchecked(pointer.as_ptr().map_addr(|address| address & !1)) };
         // SAFETY: by the contract, and a live block has been given out.
         if !unsafe { self.front.push_first(class, pointer.as_ptr()) } {
-            self.free_slow(pointer, class);
+            self.dealloc_slow(pointer, layout, class);
         }
+    }
+
+    /// The arguments of `dealloc` in their places: a jump.
+    #[cold]
+    #[inline(never)]
+    fn dealloc_slow(&self, pointer: NonNull<u8>, layout: Layout, class: Class) {
+        if Self::checks_calls() {
+            return self.free_checked(pointer, Some(layout));
+        }
+        self.free_slow(pointer, class);
     }
 
     /// Sizes from [`TABLED`] on.
     #[inline(never)]
     fn dealloc_medium(&self, pointer: NonNull<u8>, layout: Layout) {
+        if Self::checks_calls() {
+            return self.free_checked(pointer, Some(layout));
+        }
         let class = Self::class(layout);
         // SAFETY: the contract of `dealloc`.
         if !unsafe { self.push_cached(class, pointer.as_ptr()) } {
@@ -67,6 +83,9 @@ impl<C: Config> Heap<C> {
     /// more.
     #[inline]
     pub unsafe fn free(&self, pointer: NonNull<u8>) {
+        if C::TIER.checks_calls() {
+            return self.free_checked(pointer, None);
+        }
         // SAFETY: by the contract.
         let Some(class) = (unsafe { self.regions.first_class_of(pointer.as_ptr()) }) else {
             return self.free_further(pointer);
@@ -77,6 +96,18 @@ impl<C: Config> Heap<C> {
         }
     }
 
+    /// Frees a block of a known class after a miss, told the layout it was
+    /// asked for with: for doors that have tried a hit themselves.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`dealloc`](Self::dealloc), but that the class, and not
+    /// the layout, decides.
+    #[cold]
+    pub unsafe fn dealloc_missed(&self, pointer: NonNull<u8>, layout: Layout, class: Class) {
+        self.dealloc_slow(pointer, layout, class);
+    }
+
     /// Puts a block into the cache, for doors that free without a layout;
     /// `false` on a miss, and nothing has changed.
     ///
@@ -85,6 +116,9 @@ impl<C: Config> Heap<C> {
     /// Caller: as for [`free`](Self::free); or the pointer is null, a miss.
     #[inline(always)]
     pub unsafe fn push_unsized(&self, pointer: *mut u8) -> bool {
+        if C::TIER.checks_calls() {
+            return false;
+        }
         // SAFETY: by the contract: null is in no region, and a live block has
         // been given out.
         unsafe {
@@ -104,7 +138,7 @@ impl<C: Config> Heap<C> {
     /// [`Class::LARGE`], with which any pointer misses.
     #[inline(always)]
     pub unsafe fn push_cached(&self, class: Class, pointer: *mut u8) -> bool {
-        let aligned = pointer.addr().is_multiple_of(SMALLEST_ALIGN);
+        let aligned = pointer.addr().is_multiple_of(SMALLEST_ALIGN) && !C::TIER.checks_calls();
         // SAFETY: by the contract, and a live block has been given out.
         aligned && unsafe { self.front.push_first(class, pointer) }
     }
@@ -113,6 +147,9 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn free_further(&self, pointer: NonNull<u8>) {
+        if Self::checks_calls() {
+            return self.free_checked(pointer, None);
+        }
         self.free_missed(pointer, Class::LARGE);
     }
 
@@ -120,6 +157,9 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn free_slow(&self, pointer: NonNull<u8>, class: Class) {
+        if Self::checks_calls() {
+            return self.free_checked(pointer, None);
+        }
         // SAFETY: given up by the caller; or the class misses.
         if !unsafe { self.front.push_again(class, pointer.as_ptr()) } {
             self.free_missed(pointer, class);
@@ -127,7 +167,7 @@ impl<C: Config> Heap<C> {
     }
 
     #[cold]
-    fn free_missed(&self, pointer: NonNull<u8>, class: Class) {
+    pub(super) fn free_missed(&self, pointer: NonNull<u8>, class: Class) {
         if !is_aligned(pointer) {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
@@ -162,6 +202,15 @@ impl<C: Config> Heap<C> {
         if !kept && self.regions.give(pointer, Contents::Dirty, C::Env::now_ms()).is_err() {
             self.fault(FaultKind::DoubleFree, pointer);
         }
+    }
+
+    /// Whether a block of the heap could start here, used or not.
+    pub(super) fn is_block_start(&self, pointer: NonNull<u8>) -> bool {
+        let Some(at) = self.regions.locate(pointer.as_ptr()) else { return false };
+        if at.class().is_small() {
+            return self.slabs.is_object(at, pointer);
+        }
+        pointer.addr().get().is_multiple_of(PAGE_SIZE) && at.run().is_some()
     }
 
     pub(super) fn fault(&self, kind: FaultKind, pointer: NonNull<u8>) -> ! {

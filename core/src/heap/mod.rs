@@ -21,10 +21,12 @@
 //! - `preallocate`: pages set aside beforehand;
 //! - `cpus`: the caches of CPUs by their numbers;
 //! - `check`: the invariants of a heap at rest, verified;
+//! - `checked`: the tiers that verify every call;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
 mod check;
+mod checked;
 mod cpus;
 mod free;
 mod nolock;
@@ -35,6 +37,7 @@ mod upkeep;
 
 use core::ptr::NonNull;
 
+use self::checked::Checks;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::cache::{Cache, Lower};
@@ -54,6 +57,7 @@ pub struct Heap<C: Config> {
     pub(crate) regions: Regions<C>,
     pub(crate) slabs: Slabs<C>,
     pub(crate) cache: Cache<C>,
+    checks: Checks<C>,
     pub(crate) provider: C::Pages,
 }
 
@@ -71,7 +75,14 @@ impl<C: Config> Heap<C> {
     /// An empty heap. It takes memory from `provider` at the first use.
     #[must_use]
     pub const fn new(provider: C::Pages, front: C::Front) -> Self {
-        Self { front, regions: Regions::new(), slabs: Slabs::new(), cache: Cache::new(), provider }
+        Self {
+            front,
+            regions: Regions::new(),
+            slabs: Slabs::new(),
+            cache: Cache::new(),
+            checks: Checks::new(),
+            provider,
+        }
     }
 
     /// Where the heap's memory comes from.
@@ -93,6 +104,13 @@ impl<C: Config> Heap<C> {
     /// no block of this heap can start at `pointer`.
     #[must_use]
     pub fn usable_size(&self, pointer: NonNull<u8>) -> Option<usize> {
+        if Self::checks_calls() {
+            return self.usable_checked(pointer);
+        }
+        self.usable_raw(pointer)
+    }
+
+    fn usable_raw(&self, pointer: NonNull<u8>) -> Option<usize> {
         let located = self.regions.locate(pointer.as_ptr())?;
         match located.class() {
             class if class.is_small() => Some(class.size()),
@@ -128,6 +146,7 @@ impl<C: Config> Heap<C> {
             slab_run_bytes += slabs.slabs * class.info().slab_pages as usize;
         }
         slab_run_bytes *= crate::base::units::PAGE_SIZE;
+        stats.quarantined_bytes = self.checks.quarantine.bytes();
         stats.cached_bytes = self.cache.cached_bytes();
         stats.parked_bytes = self.cache.parked_bytes(&self.regions);
         let not_large = slab_run_bytes + own_bytes + stats.parked_bytes;

@@ -22,6 +22,14 @@ impl<C: Config> Heap<C> {
     /// that must not fail keeps a [`Reserve`](super::Reserve).
     #[inline]
     pub fn try_alloc_nolock(&self, layout: Layout) -> *mut u8 {
+        if Self::checks_calls() {
+            return self.alloc_nolock_checked(layout);
+        }
+        self.alloc_nolock_raw(layout)
+    }
+
+    #[inline]
+    pub(super) fn alloc_nolock_raw(&self, layout: Layout) -> *mut u8 {
         let class = Self::class(layout);
         let hit = self.front.pop(class);
         if !hit.is_null() {
@@ -40,6 +48,9 @@ impl<C: Config> Heap<C> {
     /// Caller: as for [`dealloc`](Self::dealloc).
     #[inline]
     pub unsafe fn dealloc_nolock(&self, pointer: NonNull<u8>, layout: Layout) {
+        if Self::checks_calls() {
+            return self.free_nolock_checked(pointer, layout);
+        }
         let class = Self::class(layout);
         // SAFETY: by the contract; or the class misses.
         if !unsafe { self.front.push(class, pointer.as_ptr()) } {
@@ -81,9 +92,7 @@ impl<C: Config> Heap<C> {
     #[cold]
     fn free_deferred_now(&self) {
         for block in self.cache.deferred.take() {
-            // SAFETY: given up by the caller of `dealloc_nolock`, and by the
-            // stack (N1).
-            unsafe { self.free(block) };
+            self.free_raw(block);
         }
     }
 }

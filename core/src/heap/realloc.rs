@@ -5,7 +5,7 @@ use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
-use super::alloc::pages_for;
+use super::alloc::{Fill, pages_for};
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -41,6 +41,24 @@ impl<C: Config> Heap<C> {
     /// Caller: as for [`dealloc`](Self::dealloc); on success the old pointer
     /// is gone.
     pub unsafe fn realloc(&self, pointer: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
+        if Self::checks_calls() {
+            return self.realloc_checked(pointer, Some(layout), new_size);
+        }
+        // SAFETY: by the contract.
+        unsafe { self.realloc_raw(pointer, layout, new_size) }
+    }
+
+    /// The same without asking for the tier.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`realloc`](Self::realloc).
+    pub(super) unsafe fn realloc_raw(
+        &self,
+        pointer: NonNull<u8>,
+        layout: Layout,
+        new_size: usize,
+    ) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
         let (old_class, new_class) = (Self::class(layout), Self::class(new));
         if new_class == old_class && new_class != Class::LARGE {
@@ -49,7 +67,7 @@ impl<C: Config> Heap<C> {
         if old_class.is_small() {
             // SAFETY: by the contract.
             return unsafe {
-                self.move_block(pointer, layout.size(), new, |heap| heap.dealloc(pointer, layout))
+                self.move_block(pointer, layout.size(), new, |heap| heap.free_raw(pointer))
             };
         }
         // SAFETY: by the contract; a run.
@@ -64,6 +82,9 @@ impl<C: Config> Heap<C> {
     /// Caller: as for [`free`](Self::free); on success the old pointer is
     /// gone.
     pub unsafe fn realloc_unsized(&self, pointer: NonNull<u8>, new_size: usize) -> *mut u8 {
+        if Self::checks_calls() {
+            return self.realloc_checked(pointer, None, new_size);
+        }
         let Some(located) = self.regions.locate(pointer.as_ptr()) else {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
@@ -82,7 +103,7 @@ impl<C: Config> Heap<C> {
                     return pointer.as_ptr();
                 }
                 // SAFETY: by the contract.
-                unsafe { self.move_block(pointer, size, new, |heap| heap.free(pointer)) }
+                unsafe { self.move_block(pointer, size, new, |heap| heap.free_raw(pointer)) }
             }
         }
     }
@@ -106,10 +127,7 @@ impl<C: Config> Heap<C> {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
         let kept = size.unwrap_or(old_pages.bytes());
-        let free = |heap: &Self| {
-            // SAFETY: by the caller's contract.
-            unsafe { heap.free(pointer) };
-        };
+        let free = |heap: &Self| heap.free_raw(pointer);
         if new_class.is_small() {
             // SAFETY: by the caller's contract.
             return unsafe { self.move_block(pointer, kept, new, free) };
@@ -160,7 +178,7 @@ impl<C: Config> Heap<C> {
             // runs do not overlap. The old block is given up by the contract.
             unsafe {
                 pointer.copy_to_nonoverlapping(run.start, kept.min(new.size()));
-                self.free(pointer);
+                self.free_raw(pointer);
             }
         }
         Some(run.start)
@@ -204,7 +222,7 @@ impl<C: Config> Heap<C> {
         new: Layout,
         free: impl FnOnce(&Self),
     ) -> *mut u8 {
-        let block = self.alloc(new);
+        let block = self.alloc_raw(new, Fill::Any);
         if !block.is_null() {
             // SAFETY: both blocks are live, different, and large enough.
             unsafe { pointer.as_ptr().copy_to_nonoverlapping(block, old_size.min(new.size())) };

@@ -37,6 +37,9 @@ impl<C: Config> Heap<C> {
     /// runs, releases empty regions. Returns the bytes given to the provider.
     pub fn reclaim(&self) -> usize {
         self.free_deferred();
+        if Self::checks_calls() {
+            self.empty_quarantine();
+        }
         self.cache.drain_all(self.lower());
         self.slabs.return_empty(&self.regions);
         self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
@@ -74,8 +77,9 @@ impl<C: Config> Heap<C> {
     }
 
     /// Before `fork`: closes every lock, so that the child finds all records
-    /// whole. Lock order: slabs, depot, pool, registry, stashes, growth, set.
+    /// whole. Lock order: quarantine, slabs, depot, pool, registry, stashes, growth, set.
     pub fn before_fork(&self) {
+        self.checks.quarantine.hold();
         self.slabs.hold();
         self.cache.hold();
         self.regions.hold();
@@ -93,6 +97,7 @@ impl<C: Config> Heap<C> {
             self.regions.unhold();
             self.cache.unhold();
             self.slabs.unhold();
+            self.checks.quarantine.unhold();
         }
     }
 

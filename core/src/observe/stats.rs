@@ -28,6 +28,9 @@ pub struct Stats {
     pub cached_bytes: usize,
     /// Runs of pages cached for the next large blocks.
     pub parked_bytes: usize,
+    /// Freed blocks that wait before they are used again, in the tier that
+    /// does so; they count as live as well.
+    pub quarantined_bytes: usize,
     /// Runs of pages handed out as large blocks.
     pub large_bytes: usize,
     /// Memory for sheaves, slots and the directory of regions.

@@ -260,6 +260,17 @@ impl<C: Config> Regions<C> {
         self.extent.load(Relaxed)
     }
 
+    /// The address behind the pages of the first region that were ever used;
+    /// 0 where there is none.
+    pub(crate) fn first_end(&self) -> usize {
+        let first = self.find_region(|region| {
+            // SAFETY: `find_region` holds the lock; the one reference.
+            let top = unsafe { region.state() }.marks().top;
+            Some(region.base.addr().get() + top)
+        });
+        first.unwrap_or(0)
+    }
+
     /// Counts, in bytes.
     pub(crate) fn stats(&self) -> RegionStats {
         let _set = self.set.lock();

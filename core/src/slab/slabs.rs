@@ -3,6 +3,8 @@
 //! Locks: `classes[c]`, one at a time, none of another layer under it. Growth
 //! is asked of the regions after the lock has been dropped.
 
+use core::ptr::NonNull;
+
 use super::class_slabs::ClassSlabs;
 use super::header::{BadObject, Slab};
 use crate::base::class::{CLASSES, Class};
@@ -13,8 +15,7 @@ use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use crate::base::units::PageCount;
 use crate::base::violation::Violation;
-use crate::region::Contents;
-use crate::region::Regions;
+use crate::region::{Contents, Located, Regions};
 
 /// The slabs of a heap.
 pub(crate) struct Slabs<C: Config> {
@@ -98,6 +99,16 @@ impl<C: Config> Slabs<C> {
             unsafe { slabs.relink(slab, true) };
         }
         claimed
+    }
+
+    /// Whether an object starts at `pointer`, in the page of a slab. For reports.
+    pub(crate) fn is_object(&self, at: Located<'_>, pointer: NonNull<u8>) -> bool {
+        let class = at.class();
+        let _slabs = self.classes[class.index()].lock();
+        // SAFETY: the class byte says that a slab is there (G2), and the lock
+        // of its class is held.
+        let slab = unsafe { Slab::at(at.aligned_descriptors(class.info().slab_pages)) };
+        slab.index_of(pointer.addr().get()).is_ok()
     }
 
     /// Gives objects of `class` back to their slabs. A pointer that is not a

@@ -7,7 +7,7 @@ use granule_rt::base::class::Class;
 use granule_rt::process_heap;
 
 use crate::errno::{block, fail};
-use crate::standard::free;
+use crate::standard::free_sized_slow;
 
 /// Bytes of a page, for `valloc` and `pvalloc`.
 fn page() -> usize {
@@ -92,6 +92,6 @@ pub unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, 
     // SAFETY: by the contract; null is kept from the fast path.
     if pointer.is_null() || !unsafe { process_heap().push_cached(class, pointer.cast()) } {
         // SAFETY: by the contract.
-        unsafe { free(pointer) };
+        unsafe { free_sized_slow(pointer, size, align, class) };
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each hot function is the heap's fast path and one cold call.
 
+use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
@@ -68,7 +69,30 @@ pub unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
     let class = Class::for_malloc(size);
     // SAFETY: by the contract; null is kept from the fast path.
     if pointer.is_null() || !unsafe { process_heap().push_cached(class, pointer.cast()) } {
-        free_slow(pointer);
+        // SAFETY: by the contract.
+        unsafe { free_sized_slow(pointer, size, 1, class) };
+    }
+}
+
+/// # Safety
+///
+/// Caller: as for [`free_sized`], and `class` is that of the size.
+#[cold]
+pub(crate) unsafe fn free_sized_slow(
+    pointer: *mut c_void,
+    size: usize,
+    align: usize,
+    class: Class,
+) {
+    let (pointer, layout) = (NonNull::new(pointer.cast()), Layout::from_size_align(size, align));
+    match (pointer, layout) {
+        // SAFETY: by the contract.
+        (Some(pointer), Ok(layout)) => unsafe {
+            process_heap().dealloc_missed(pointer, layout, class);
+        },
+        // No block has such a layout.
+        (Some(pointer), Err(_)) => free_slow(pointer.as_ptr().cast()),
+        (None, _) => {}
     }
 }
 

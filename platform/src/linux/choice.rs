@@ -114,6 +114,11 @@ pub fn caches() -> Caches {
     }
 }
 
+/// Chooses, if that can be done yet and has not been.
+pub(super) fn choose_now() {
+    let _ = chosen();
+}
+
 /// The front end of slow paths, chosen first if it has to be.
 #[inline]
 pub(super) fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
@@ -148,9 +153,11 @@ fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
     front_end(CHOICE.make(prepare, announce))
 }
 
-/// Lets hits know.
+/// Lets hits know; there are none where every call is checked.
 fn announce(choice: u8) {
-    if matches!(choice, DENSE | THREADS) {
+    if settings::settle_tier().checks_calls() {
+        front::close();
+    } else if matches!(choice, DENSE | THREADS) {
         front::open();
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
 
 /// One line of a report, built without allocating.
 struct Line {
-    bytes: [u8; 160],
+    bytes: [u8; 320],
     len: usize,
 }
 
@@ -66,11 +66,20 @@ unsafe impl Environment for HostEnv {
         (now.tv_sec as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec as u32 / 1_000_000)
     }
 
+    fn random() -> u64 {
+        // Sixteen bytes that the kernel made for this process, without a call.
+        // SAFETY: no preconditions.
+        let bytes = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u8; 8];
+        // SAFETY: the kernel's, for ever; null where it has none.
+        let bytes = unsafe { bytes.as_ref() };
+        bytes.map_or(0x9e37_79b9_7f4a_7c15, |bytes| u64::from_ne_bytes(*bytes))
+    }
+
     #[cold]
     fn fatal(fault: Fault) -> ! {
-        let mut line = Line { bytes: [0; 160], len: 0 };
+        let mut line = Line { bytes: [0; 320], len: 0 };
         // A report cut short is still a report.
-        let _ = writeln!(line, "granule: {fault}");
+        let _ = writeln!(line, "granule: {fault}\ngranule: {}", fault.kind.advice());
         // SAFETY: the buffer holds `len` bytes; both calls are
         // async-signal-safe.
         unsafe {

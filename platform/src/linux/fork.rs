@@ -22,6 +22,8 @@ static PREPARED: AtomicBool = AtomicBool::new(false);
 static AT_START: extern "C" fn() = {
     extern "C" fn at_start() {
         settings::program_starts();
+        // So that a tier of checks is in force before the program allocates.
+        choice::choose_now();
         prepare_once();
     }
     at_start

@@ -10,6 +10,7 @@
 //! | of CPUs | the C library's or ours | the kernel's, `mm_cid` | the CPU's tops |
 //! | of threads | ours, unknown to the kernel | the thread's | the thread's tops |
 //! | of CPUs, by `cpu_id` | ours | none | `STOPPED`; `pop`, `push_again` know better |
+//! | any, in a checked tier | ours | none | `STOPPED`; `pop`, `push` know better |
 //!
 //! A thread's tops are its own, so there the sequence need not be restarted.
 //!
@@ -20,7 +21,7 @@
 //! instructions less than to test.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 use granule_core::FrontEnd;
 use granule_core::base::class::{Class, TABLED};
@@ -60,6 +61,19 @@ pub(super) fn open() {
     // Release: whoever sees the bound sees areas; pairs with the Acquire in
     // `is_open_for`.
     OPEN_BELOW.store(TABLED, Ordering::Release);
+}
+
+/// Whether hits are to miss for ever, because every call is checked.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Lets hits miss from now on, before there has been one.
+pub(super) fn close() {
+    CLOSED.store(true, Ordering::Relaxed);
+}
+
+fn is_closed() -> bool {
+    // Relaxed: stored before there are caches, by who chose them.
+    CLOSED.load(Ordering::Relaxed)
 }
 
 #[inline]
@@ -151,6 +165,9 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     #[inline]
     fn pop(&self, class: Class) -> *mut u8 {
+        if is_closed() {
+            return chosen().map_or(null_mut(), |front| front.pop(class));
+        }
         match (Numbers::Physical.areas(), AREAS.load(Ordering::Relaxed)) {
             (0, 0) => null_mut(),
             (0, areas) => TABLE.pop_at(areas, class),
@@ -162,6 +179,10 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         if AREAS.load(Ordering::Relaxed) == 0 || object.addr() & 1 != 0 {
             return false;
+        }
+        if is_closed() {
+            // SAFETY: by the contract.
+            return chosen().is_some_and(|front| unsafe { front.push(class, object) });
         }
         // SAFETY: by the contract, and as just tested.
         unsafe { self.push_again(class, object) || self.push_first(class, object) }

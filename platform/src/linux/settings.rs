@@ -4,6 +4,7 @@
 //! | variable | values |
 //! |---|---|
 //! | `GRANULE_FRONTEND` | `rseq`, `thread`; see [`choice`](super::choice) |
+//! | `GRANULE_CHECK` | `none`, `basic`, `moderate`, `full`: the [`Tier`] |
 //! | `GRANULE_PRESET` | `frugal`, `balanced`, `throughput`: the [`Limits`] |
 //! | `GRANULE_RESERVE` | `SIZE` or `SIZE,touch`: memory to set aside at the start |
 //! | `GRANULE_HUGE` | `1`, `0`: memory in huge pages, or never, [`Limits::huge_pages`] |
@@ -17,6 +18,7 @@ use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 use granule_core::base::limits::{Backing, HugePages, Limits};
+use granule_core::base::tier::Tier;
 
 /// Whether `environ` is what it will be.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -63,6 +65,38 @@ pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
 /// There is no environment yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotYet;
+
+/// The tier in force. Basic until the environment is known, and unless it says
+/// otherwise.
+static TIER: AtomicU8 = AtomicU8::new(Tier::Basic as u8);
+
+/// The tier of checks in force.
+#[inline]
+pub(crate) fn tier() -> Tier {
+    // Relaxed: written once, before there is a cache or a thread that matters.
+    match TIER.load(Relaxed) {
+        NONE => Tier::None,
+        MODERATE => Tier::Moderate,
+        FULL => Tier::Full,
+        _ => Tier::Basic,
+    }
+}
+
+const NONE: u8 = Tier::None as u8;
+const MODERATE: u8 = Tier::Moderate as u8;
+const FULL: u8 = Tier::Full as u8;
+
+/// Sets the tier to what `GRANULE_CHECK` says, and returns it.
+pub(super) fn settle_tier() -> Tier {
+    let tier = match variable(b"GRANULE_CHECK") {
+        Ok(Some(b"none")) => Tier::None,
+        Ok(Some(b"moderate")) => Tier::Moderate,
+        Ok(Some(b"full")) => Tier::Full,
+        _ => Tier::Basic,
+    };
+    TIER.store(tier as u8, Relaxed);
+    tier
+}
 
 const UNKNOWN: u8 = 0;
 const FRUGAL: u8 = 1;

@@ -1,0 +1,209 @@
+//! Heaps whose configuration says that every call is checked.
+
+use core::ptr::NonNull;
+use std::alloc::Layout;
+use std::vec::Vec;
+
+use crate::base::config::Config;
+use crate::base::tier::Tier;
+use crate::cache::guarded::Guarded;
+use crate::check::arena::Arena;
+use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
+use crate::heap::Heap;
+use crate::provider::Capabilities;
+
+macro_rules! heap_of {
+    ($name:ident, $tier:expr) => {
+        struct $name;
+
+        impl Config for $name {
+            type Pages = Arena;
+            type Front = Guarded<TestCpu, TestEnv, 2>;
+            type Env = TestEnv;
+
+            const TIER: Tier = $tier;
+        }
+    };
+}
+
+heap_of!(Moderate, Tier::Moderate);
+heap_of!(Full, Tier::Full);
+
+fn heap<C: Config<Pages = Arena, Front = Guarded<TestCpu, TestEnv, 2>>>() -> &'static Heap<C> {
+    migrate(0);
+    for_ever(Heap::new(Arena::new(4096, Capabilities::all(), 64 << 20), Guarded::new()))
+}
+
+fn bytes(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).expect("small")
+}
+
+const SMALL: Layout = Layout::new::<[u64; 5]>();
+
+fn alloc<C: Config>(heap: &Heap<C>, layout: Layout) -> NonNull<u8> {
+    NonNull::new(heap.alloc(layout)).expect("memory")
+}
+
+/// The block `layout`, with every byte of it written.
+fn filled<C: Config>(heap: &Heap<C>, layout: Layout, value: u8) -> NonNull<u8> {
+    let block = alloc(heap, layout);
+    // SAFETY: as long as its layout.
+    unsafe { block.write_bytes(value, layout.size()) };
+    block
+}
+
+/// Blocks of all kinds live side by side, keep their contents, and go.
+fn serves<C: Config<Pages = Arena, Front = Guarded<TestCpu, TestEnv, 2>>>() {
+    let heap = heap::<C>();
+    let mut live = Vec::new();
+    for round in 0..unless_miri(400, 20) {
+        let size = [0, 1, 24, 100, 1000, 5000, 40_000, 200_000][round % 8] + round % 7;
+        let layout = bytes(size, 1 << (round % 14));
+        let value = round as u8;
+        let block = filled(heap, layout, value);
+        assert!(block.addr().get().is_multiple_of(layout.align().max(16)));
+        assert_eq!(heap.usable_size(block), Some(size));
+        let zero = NonNull::new(heap.alloc_zeroed(layout)).expect("memory");
+        // SAFETY: as long as its layout.
+        let all = unsafe { core::slice::from_raw_parts(zero.as_ptr(), size) };
+        assert!(all.iter().all(|&byte| byte == 0));
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(zero, layout) };
+        live.push((block, layout, value));
+        if round % 3 == 2 {
+            let (block, layout, value) = live.swap_remove(round % live.len());
+            let size = layout.size() * (round % 5) / 2;
+            // SAFETY: live, of that layout.
+            let moved = unsafe { heap.realloc(block, layout, size) };
+            let moved = NonNull::new(moved).expect("memory");
+            let kept = layout.size().min(size);
+            // SAFETY: as long as its layout.
+            let all = unsafe { core::slice::from_raw_parts(moved.as_ptr(), kept) };
+            assert!(all.iter().all(|&byte| byte == value));
+            // SAFETY: live, without its layout.
+            unsafe { heap.free(moved) };
+        }
+    }
+    heap.check().expect("sound");
+    let mut reserve = heap.prefill(SMALL, 10).expect("memory");
+    let nolock = NonNull::new(heap.try_alloc_nolock(SMALL)).expect("a cached one");
+    // SAFETY: live, of that layout.
+    unsafe {
+        heap.dealloc_nolock(nolock, SMALL);
+        heap.dealloc(reserve.take().expect("ten"), SMALL);
+    }
+    drop(reserve);
+    for (block, layout, _) in live {
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, layout) };
+    }
+    heap.reclaim();
+    let stats = heap.stats();
+    assert_eq!((stats.live_bytes(), stats.quarantined_bytes), (0, 0), "{stats:?}");
+}
+
+#[test]
+fn moderate_serves_as_any_other() {
+    serves::<Moderate>();
+}
+
+#[test]
+fn full_serves_as_any_other() {
+    serves::<Full>();
+}
+
+#[test]
+fn blocks_come_in_random_order() {
+    let heap = heap::<Moderate>();
+    let blocks: Vec<_> = (0..100).map(|_| alloc(heap, SMALL).addr().get()).collect();
+    let mut steps: Vec<_> = blocks.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    // In order there would be one step, and one for each slab.
+    assert!(steps.len() > 30, "{}", steps.len());
+}
+
+#[test]
+fn freed_blocks_wait_in_full() {
+    let heap = heap::<Full>();
+    let block = alloc(heap, SMALL);
+    // SAFETY: live, of that layout.
+    unsafe { heap.dealloc(block, SMALL) };
+    assert!(heap.stats().quarantined_bytes > 0);
+    let others: Vec<_> = (0..500).map(|_| alloc(heap, SMALL)).collect();
+    assert!(!others.contains(&block));
+    for other in others {
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(other, SMALL) };
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_null_and_changes_nothing() {
+    let heap = heap::<Full>();
+    let block = filled(heap, SMALL, 7);
+    for size in [isize::MAX as usize - 4096, 128 << 20] {
+        assert!(heap.alloc(bytes(size, 8)).is_null());
+        // SAFETY: live, of that layout.
+        assert!(unsafe { heap.realloc(block, SMALL, size) }.is_null());
+    }
+    // SAFETY: live still.
+    unsafe {
+        assert_eq!(block.read(), 7);
+        heap.dealloc(block, SMALL);
+    }
+}
+
+macro_rules! found {
+    ($($name:ident: $config:ty, $expected:literal, |$heap:ident, $block:ident| $mistake:expr;)+) => {
+        $(
+            #[test]
+            #[should_panic(expected = $expected)]
+            fn $name() {
+                let $heap = heap::<$config>();
+                let $block = alloc($heap, SMALL);
+                // SAFETY: none: the mistake under test, which the tier finds
+                // before it does harm.
+                unsafe { $mistake };
+            }
+        )+
+    };
+}
+
+found! {
+    a_double_free: Moderate, "double free", |heap, block| {
+        heap.dealloc(block, SMALL);
+        heap.dealloc(block, SMALL);
+    };
+    a_double_free_without_layout: Full, "double free", |heap, block| {
+        heap.free(block);
+        heap.free(block);
+    };
+    a_double_free_that_may_not_wait: Moderate, "double free", |heap, block| {
+        heap.dealloc(block, SMALL);
+        heap.dealloc_nolock(block, SMALL);
+    };
+    a_free_inside_a_block: Moderate, "invalid pointer", |heap, block| heap.free(block.add(16));
+    a_wrong_size: Moderate, "wrong layout", |heap, block| heap.dealloc(block, bytes(39, 8));
+    a_wrong_alignment: Moderate, "wrong layout", |heap, block| heap.dealloc(block, bytes(40, 64));
+    a_realloc_with_a_wrong_size: Full, "wrong layout", |heap, block| {
+        heap.realloc(block, bytes(41, 8), 100);
+    };
+    a_realloc_of_a_freed_block: Moderate, "double free", |heap, block| {
+        heap.free(block);
+        heap.realloc(block, SMALL, 100);
+    };
+    a_write_before_the_start: Moderate, "before its start", |heap, block| {
+        block.sub(1).write(0x5a);
+        heap.dealloc(block, SMALL);
+    };
+    a_write_past_the_end: Full, "past its end", |heap, block| {
+        block.add(40).write(0x5a);
+        heap.dealloc(block, SMALL);
+    };
+    a_write_after_free: Full, "after it was freed", |heap, block| {
+        heap.dealloc(block, SMALL);
+        block.add(39).write(0x5a);
+        heap.reclaim();
+    };
+}

@@ -1,0 +1,285 @@
+/* One mistake a case, which a tier of checks catches at once, later or not.
+ *
+ * A case prints the pointer it misuses and, when the call that is the mistake
+ * (or the next one on the block) has returned, "survived". Then it goes on as a
+ * program would, which is when a later check may come. */
+#pragma GCC diagnostic ignored "-Wfree-nonheap-object"
+#pragma GCC diagnostic ignored "-Wuse-after-free"
+
+#include "blocks.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+enum { SIZE = 200, LARGE = 300000 };
+
+void free_sized(void *pointer, size_t size) __attribute__((weak));
+
+static void say(const char *text, size_t length)
+{
+    CHECK(write(1, text, length) == (ssize_t)length);
+}
+
+static void about_to_misuse(void *pointer)
+{
+    char text[32];
+    say(text, (size_t)snprintf(text, sizeof text, "%p\n", pointer));
+}
+
+static void survived(void)
+{
+    say("survived\n", 9);
+}
+
+/* What the program does next: enough to empty every cache and quarantine. */
+static void go_on(size_t size)
+{
+    enum { COUNT = 65536 };
+    static void *blocks[COUNT];
+    size_t count = COUNT; /* a power of two: every odd step meets each block once */
+    while (count * size > 16 * MIB)
+        count /= 2;
+    for (size_t round = 0; round < 16; round++) {
+        size_t step = 2 * round * 1000003 + 1;
+        for (size_t i = 0; i < count; i++)
+            CHECK((blocks[i] = malloc(size)) != NULL);
+        for (size_t i = 0; i < count; i++)
+            free(blocks[i * step % count]);
+    }
+}
+
+static void *free_it(void *block)
+{
+    free(HIDE(block));
+    return NULL;
+}
+
+static void in_another_thread(void *block)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, free_it, block) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void free_as_mistake(void *block, size_t size)
+{
+    about_to_misuse(block);
+    free(HIDE(block));
+    survived();
+    go_on(size);
+}
+
+/* Live blocks around the one in question, so that its slab stays. */
+static char *among_others(size_t size)
+{
+    enum { AROUND = 64 };
+    char *block = NULL;
+    for (int i = 0; i < AROUND; i++) {
+        char *other = malloc(size);
+        CHECK(other != NULL);
+        memset(other, 1, size);
+        if (i == AROUND / 2)
+            block = other;
+    }
+    return block;
+}
+
+CASE(double_free_at_once)
+{
+    char *block = among_others(SIZE);
+    free(HIDE(block));
+    free_as_mistake(block, SIZE);
+}
+
+CASE(double_free_after_other_frees)
+{
+    char *block = among_others(SIZE), *other = among_others(SIZE);
+    free(HIDE(block));
+    free(HIDE(other));
+    free_as_mistake(block, SIZE);
+}
+
+CASE(double_free_in_another_thread)
+{
+    char *block = among_others(SIZE);
+    free(HIDE(block));
+    about_to_misuse(block);
+    in_another_thread(block);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(double_free_of_a_block_used_again)
+{
+    char *block = among_others(SIZE);
+    free(HIDE(block));
+    char *again[4];
+    for (int i = 0; i < 4; i++)
+        CHECK((again[i] = malloc(SIZE)) != NULL);
+    about_to_misuse(block);
+    free(HIDE(block));
+    survived();
+    go_on(SIZE);
+}
+
+CASE(double_free_of_a_large_block)
+{
+    char *block = malloc(LARGE);
+    free(HIDE(block));
+    free_as_mistake(block, SIZE);
+}
+
+CASE(free_of_a_stack_address)
+{
+    char array[64] __attribute__((aligned(16)));
+    array[0] = 0;
+    free(HIDE(malloc(SIZE)));
+    free_as_mistake(array + 16, SIZE);
+}
+
+CASE(free_of_a_global)
+{
+    static char array[64] __attribute__((aligned(16)));
+    free(HIDE(malloc(SIZE)));
+    free_as_mistake(array + 16, SIZE);
+}
+
+CASE(free_of_a_mapping)
+{
+    char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    free(HIDE(malloc(SIZE)));
+    free_as_mistake(pages + 4096, SIZE);
+}
+
+CASE(free_inside_a_small_block)
+{
+    free_as_mistake(among_others(SIZE) + 16, SIZE);
+}
+
+CASE(free_inside_a_large_block)
+{
+    char *block = malloc(LARGE);
+    memset(block, 1, LARGE);
+    free_as_mistake(block + 4096, SIZE);
+}
+
+CASE(wrong_size_of_another_class)
+{
+    CHECK(free_sized != NULL);
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    free_sized(HIDE(block), 2 * SIZE);
+    survived();
+    go_on(2 * SIZE);
+}
+
+CASE(wrong_size_of_the_same_class)
+{
+    CHECK(free_sized != NULL);
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    free_sized(HIDE(block), SIZE - 1);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(realloc_of_a_freed_block)
+{
+    char *block = among_others(SIZE);
+    free(HIDE(block));
+    about_to_misuse(block);
+    CHECK(realloc(HIDE(block), 4 * SIZE) != NULL);
+    survived();
+    go_on(SIZE);
+}
+
+static void write_at(char *block, long at)
+{
+    ((volatile char *)HIDE(block))[at] = 0x55;
+}
+
+CASE(one_byte_past_the_end)
+{
+    char *block = among_others(SIZE);
+    write_at(block, SIZE);
+    free_as_mistake(block, SIZE);
+}
+
+CASE(one_byte_past_the_end_of_a_large_block)
+{
+    char *block = malloc(LARGE);
+    write_at(block, LARGE);
+    free_as_mistake(block, SIZE);
+}
+
+CASE(one_byte_before_the_start)
+{
+    char *block = among_others(SIZE);
+    write_at(block, -1);
+    free_as_mistake(block, SIZE);
+}
+
+CASE(one_byte_before_the_start_of_a_large_block)
+{
+    char *block = malloc(LARGE);
+    write_at(block, -1);
+    free_as_mistake(block, SIZE);
+}
+
+CASE(many_bytes_past_the_end)
+{
+    /* The report may name the block behind. */
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    memset(HIDE(block), 0x55, SIZE + 128);
+    free(HIDE(block));
+    survived();
+    for (int i = 0; i < 64; i++)
+        free(HIDE(among_others(SIZE)));
+    go_on(SIZE);
+}
+
+CASE(write_after_free)
+{
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    free(HIDE(block));
+    write_at(block, 7);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(write_after_free_of_a_large_block)
+{
+    char *block = malloc(LARGE);
+    about_to_misuse(block);
+    free(HIDE(block));
+    write_at(block, 7);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(nothing_wrong)
+{
+    about_to_misuse(NULL);
+    survived();
+    for (size_t size = 1; size < 3 * MIB; size += size / 3 + 1) {
+        char *block = malloc(size), *zero = calloc(1, size), *page = NULL;
+        CHECK(block != NULL && zero != NULL);
+        CHECK(posix_memalign((void **)&page, 64 << (size % 9), size) == 0);
+        memset(block, 2, size);
+        CHECK(zero[size - 1] == 0);
+        block = realloc(block, 3 * size);
+        CHECK(block != NULL && block[size - 1] == 2);
+        block = realloc(block, size);
+        CHECK(block != NULL && block[size - 1] == 2);
+        page = realloc(page, 2 * size);
+        CHECK(page != NULL);
+        free(page);
+        free(zero);
+        free(block);
+    }
+    go_on(SIZE);
+    go_on(LARGE);
+}

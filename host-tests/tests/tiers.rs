@@ -1,0 +1,133 @@
+//! What each tier of checks catches: the table in the README, cell by cell.
+//!
+//! *At once* means before the call that is the mistake (or the next one on the
+//! block) returns, *later* means while the program goes on, *no* that it ends as
+//! if nothing had been wrong.
+
+use anyhow::{Context, Result, ensure};
+use granule_host_tests::{Exit, Linkage, Source};
+
+/// When a mistake is caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caught {
+    AtOnce,
+    Later,
+    No,
+    /// Later or not: of two copies in caches both may stay there.
+    Perhaps,
+}
+use Caught::{AtOnce, Later, No, Perhaps};
+
+impl Caught {
+    fn name(self) -> &'static str {
+        match self {
+            AtOnce => "at once",
+            Later => "later",
+            No => "no",
+            Perhaps => "perhaps",
+        }
+    }
+}
+
+const TIERS: [&str; 3] = ["basic", "moderate", "full"];
+
+/// A mistake, its case in `tiers.c`, and when each tier catches it.
+struct Row(&'static str, &'static str, [Caught; 3]);
+
+const ROWS: &[Row] = &[
+    Row("double free, at once", "double_free_at_once", [Later, AtOnce, AtOnce]),
+    Row("… after other frees", "double_free_after_other_frees", [Later, AtOnce, AtOnce]),
+    Row("… in another thread", "double_free_in_another_thread", [Perhaps, AtOnce, AtOnce]),
+    Row("… of a block used again", "double_free_of_a_block_used_again", [No, No, AtOnce]),
+    Row("… of a large block", "double_free_of_a_large_block", [AtOnce, AtOnce, AtOnce]),
+    Row("free of a stack address", "free_of_a_stack_address", [AtOnce, AtOnce, AtOnce]),
+    Row("… of a global", "free_of_a_global", [AtOnce, AtOnce, AtOnce]),
+    Row("… of a mapping", "free_of_a_mapping", [AtOnce, AtOnce, AtOnce]),
+    Row("… inside a small block", "free_inside_a_small_block", [Later, AtOnce, AtOnce]),
+    Row("… inside a large block", "free_inside_a_large_block", [AtOnce, AtOnce, AtOnce]),
+    Row("wrong size, of another class", "wrong_size_of_another_class", [No, AtOnce, AtOnce]),
+    Row("wrong size, of the same class", "wrong_size_of_the_same_class", [No, AtOnce, AtOnce]),
+    Row("realloc of a freed block", "realloc_of_a_freed_block", [Later, AtOnce, AtOnce]),
+    Row("one byte past the end", "one_byte_past_the_end", [No, No, AtOnce]),
+    Row("… of a large block", "one_byte_past_the_end_of_a_large_block", [No, No, AtOnce]),
+    Row("one byte before the start", "one_byte_before_the_start", [No, AtOnce, AtOnce]),
+    Row("… of a large block", "one_byte_before_the_start_of_a_large_block", [No, AtOnce, AtOnce]),
+    Row("write after free", "write_after_free", [No, No, Later]),
+    Row("… of a large block", "write_after_free_of_a_large_block", [No, No, Later]),
+    Row("nothing", "nothing_wrong", [No, No, No]),
+];
+
+fn caught(case: &str, tier: &str, linkage: Linkage) -> Result<Caught> {
+    let program = Source::new("tiers.c").program(linkage)?;
+    let run = program.run()?.arg(case).env("GRANULE_CHECK", tier);
+    let outcome = run.outcome()?;
+    let told = || format!("{case}, {tier}, {linkage:?}: {}", outcome.describe());
+    if outcome.exit == Exit::Code(0) {
+        return Ok(No);
+    }
+    ensure!(outcome.exit == Exit::Signal(libc::SIGABRT), "{}", told());
+    let mut lines = outcome.stdout.lines();
+    let pointer = lines.next().with_context(told)?;
+    let report = outcome.stderr.lines().find(|line| line.starts_with("granule: 0x"));
+    let report = report.with_context(told)?;
+    let survived = lines.next() == Some("survived");
+    // A later report may name another block that the mistake has damaged.
+    ensure!(survived || report.contains(pointer), "{}", told());
+    Ok(if survived { Later } else { AtOnce })
+}
+
+fn tier(index: usize) -> Result<()> {
+    let mut wrong = Vec::new();
+    for Row(_, case, expected) in ROWS {
+        for linkage in [Linkage::Preload, Linkage::Static] {
+            let found = caught(case, TIERS[index], linkage)?;
+            let fits = match expected[index] {
+                Perhaps => matches!(found, Later | No),
+                expected => found == expected,
+            };
+            if !fits {
+                wrong.push(format!("{case}, {linkage:?}: {found:?}, not {:?}", expected[index]));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}: {}", TIERS[index], wrong.join("; "));
+    Ok(())
+}
+
+#[test]
+fn basic() -> Result<()> {
+    tier(0)
+}
+
+#[test]
+fn moderate() -> Result<()> {
+    tier(1)
+}
+
+#[test]
+fn full() -> Result<()> {
+    tier(2)
+}
+
+#[test]
+fn an_unknown_tier_is_basic() -> Result<()> {
+    for tier in ["", "Full", "strict", "none"] {
+        let case = "one_byte_past_the_end";
+        ensure!(caught(case, tier, Linkage::Preload)? == No, "{tier:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_readme_has_the_table() -> Result<()> {
+    let readme = include_str!("../../README.md");
+    for Row(mistake, case, caught) in ROWS {
+        if *case == "nothing_wrong" {
+            continue;
+        }
+        let [basic, moderate, full] = caught.map(Caught::name);
+        let row = format!("| {mistake} | {basic} | {moderate} | {full} |");
+        ensure!(readme.contains(&row), "the README has no row {row}");
+    }
+    Ok(())
+}
