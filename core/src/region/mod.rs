@@ -9,6 +9,7 @@
 //! - [`descriptor`]: the tables behind a region's pages;
 //! - [`layout`]: where they lie in a reservation;
 //! - [`region`]: one region: tables, engine, watermark, commit;
+//! - `commit`: pages and tables, ahead of the watermark;
 //! - [`directory`]: address to region, without a lock; all regions;
 //! - [`located`]: a page found from a pointer;
 //! - [`span`]: consecutive granules;
@@ -19,6 +20,7 @@
 //! - `walk`: the invariants of all this, verified.
 
 pub(crate) mod bins;
+mod commit;
 pub(crate) mod descriptor;
 pub(crate) mod directory;
 pub(crate) mod growth;

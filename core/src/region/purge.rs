@@ -7,8 +7,9 @@
 
 use core::ptr::NonNull;
 
+use super::commit::HUGE;
 use super::directory::Entry;
-use super::region::{HUGE, Region, State};
+use super::region::{Region, State};
 use super::runs::Stamp;
 use super::set::{Contents, Regions};
 use super::span::Span;

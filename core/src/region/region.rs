@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - G1: tables and pages below `committed` are committed, and the tables
-//!   were zero when their pages were first committed;
+//!   were zero when they were first committed; some tables may be, ahead;
 //! - G2: the descriptor of a page is accessed by the run engine while the
 //!   page heads a free run, by the run's owner while it is used;
 //! - G3: pages at and above `top` were never part of a run.
@@ -10,18 +10,13 @@
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-use super::descriptor::{DESCRIPTOR_BYTES, Pages, Tables};
+use super::descriptor::{Pages, Tables};
 use super::layout::{HEADER_BYTES, layout};
 use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
 use super::span::Span;
 use crate::base::config::Config;
-use crate::base::limits::{HugePages, Limits};
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount, align_down};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
 use crate::provider::{Capabilities, PageProvider, Reservation};
-
-/// Pages of a huge page: 2 MiB, as on every machine that has transparent ones
-/// over pages of 4 KiB.
-pub(super) const HUGE: u32 = 512;
 
 /// A region, at the head of its own reservation.
 pub(crate) struct Region {
@@ -43,6 +38,8 @@ pub(crate) struct State {
     pub(super) runs: Runs,
     pub(super) view: Pages,
     pub(super) committed: u32,
+    /// Pages whose tables are committed: these, and maybe some ahead.
+    pub(super) tables: u32,
     /// When the last used run was given back.
     pub empty_since: u32,
 }
@@ -118,8 +115,8 @@ impl Region {
             descriptors: at(place.descriptors),
         };
         let region = reservation.start.cast::<Self>();
-        let state =
-            State { runs: Runs::new(), view: Pages { tables, top: 0 }, committed, empty_since: 0 };
+        let view = Pages { tables, top: 0 };
+        let state = State { runs: Runs::new(), view, committed, tables: committed, empty_since: 0 };
         // SAFETY: committed above, aligned as a machine page, ours alone.
         unsafe {
             region.write(Self {
@@ -153,7 +150,7 @@ impl Region {
     }
 
     /// Whether pages that were never used may hold anything.
-    fn fresh_is_dirty(&self) -> bool {
+    pub(super) fn fresh_is_dirty(&self) -> bool {
         !self.capabilities.contains(Capabilities::FRESH_IS_ZERO)
     }
 
@@ -276,92 +273,6 @@ impl State {
     ) -> Option<Span> {
         self.runs.take_part(&self.view, min_len, part)
     }
-
-    /// Commits pages and tables up to `end`, by a step more if it can: the
-    /// larger the region, the larger.
-    fn commit<C: Config>(&mut self, region: &Region, provider: &C::Pages, end: u32) -> bool {
-        if end <= self.committed {
-            return true;
-        }
-        let limits = C::limits();
-        let huge = limits.huge_pages == HugePages::Wanted
-            && region.capabilities.contains(Capabilities::HUGE);
-        let step = commit_step(&limits, self.committed, huge);
-        let from = self.committed;
-        let generous =
-            end.checked_next_multiple_of(step).map_or(region.pages, |e| e.min(region.pages));
-        let done = self.commit_exactly(region, provider, generous)
-            || self.commit_exactly(region, provider, end);
-        if done && huge {
-            let bytes = ((self.committed - from) as usize) << PAGE_SHIFT;
-            let bytes = align_down(bytes, provider.page_size());
-            if bytes > 0 {
-                // SAFETY: committed just now; all marks are machine pages, but for the
-                // last of a region.
-                unsafe { provider.advise_huge(region.page(from), bytes) };
-            }
-        }
-        done
-    }
-
-    fn commit_exactly<P: PageProvider>(&mut self, region: &Region, provider: &P, end: u32) -> bool {
-        let machine_page = provider.page_size();
-        let end =
-            (end as usize).next_multiple_of(machine_page >> PAGE_SHIFT).min(region.pages as usize);
-        let from = self.committed as usize;
-        let reserved = region.reservation.start;
-        let range = |table: NonNull<u8>, unit: usize| {
-            // Rounded outwards: the ends are shared with other tables, and
-            // committing twice is allowed. Offsets, because an address may
-            // wrap at the top of the address space.
-            let offset = table.addr().get() - reserved.addr().get();
-            let first = align_down(offset + from * unit, machine_page);
-            let last = (offset + end * unit).next_multiple_of(machine_page);
-            // SAFETY: tables and pages lie inside the reservation, whose ends
-            // are machine pages.
-            (unsafe { reserved.add(first) }, last - first)
-        };
-        let tables = &region.tables;
-        // SAFETY: inside the reservation, in machine pages.
-        let commit = |(start, bytes)| unsafe { provider.commit(start, bytes) }.is_ok();
-        // The pages first: where they are refused, nothing is kept, and they
-        // are by far the most.
-        let pages = range(region.base, PAGE_SIZE);
-        if !commit(pages) {
-            return false;
-        }
-        let parts = [
-            range(tables.classes.cast(), 1),
-            range(tables.tags.cast(), 4),
-            range(tables.descriptors, DESCRIPTOR_BYTES),
-        ];
-        if !parts.into_iter().all(commit) {
-            if provider.capabilities().contains(Capabilities::PURGE) {
-                // A refusal leaves them committed, which nobody sees.
-                // SAFETY: fresh, in machine pages of their own, and nobody's.
-                let _ = unsafe { provider.purge(pages.0, pages.1) };
-            }
-            return false;
-        }
-        if region.fresh_is_dirty() {
-            let count = end - from;
-            // SAFETY: committed just now; G1: the tables start as zero.
-            unsafe {
-                tables.classes.cast::<u8>().add(from).write_bytes(0, count);
-                tables.tags.add(from).cast::<u8>().write_bytes(0, count * 4);
-            }
-        }
-        self.committed = end as u32;
-        true
-    }
-}
-
-/// Pages to commit at a time, half of what a region has within the limits.
-fn commit_step(limits: &Limits, committed: u32, huge: bool) -> u32 {
-    let pages = |bytes: usize| PageCount::covering(bytes).map_or(u32::MAX, PageCount::get);
-    let least = pages(limits.commit_min).max(1);
-    let step = (committed / 2).clamp(least, pages(limits.commit_max).max(least));
-    if huge { step.checked_next_multiple_of(HUGE).unwrap_or(step) } else { step }
 }
 
 static_assertions::const_assert!(size_of::<Region>() <= HEADER_BYTES);

@@ -59,7 +59,9 @@ impl State {
         let (top, tables) = (self.view.top, &region.tables);
         let marks = self.marks();
         let base = region.base.addr().get();
-        let within = marks.top <= marks.committed && self.committed <= region.pages;
+        let within = marks.top <= marks.committed
+            && self.committed <= self.tables
+            && self.tables <= region.pages;
         Violation::unless(within, "G1", "pages in use that are not committed", base)?;
         let mut free = Free::default();
         let mut after_free = false;
