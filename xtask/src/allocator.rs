@@ -41,6 +41,8 @@ impl Allocator {
 #[derive(Clone, Debug)]
 pub(crate) struct Preload {
     library: Option<PathBuf>,
+    /// A variable of the environment, for the allocator to read.
+    setting: Option<(&'static str, &'static str)>,
 }
 
 /// Some programs are linked to an allocator of their own (Debian's redis to
@@ -51,14 +53,32 @@ const GLIBC: &str = "libc.so.6";
 impl Preload {
     /// This library, or nothing, proved to serve.
     pub(crate) fn proven(library: Option<PathBuf>) -> Result<Preload> {
-        let preload = Preload { library };
+        let preload = Preload { library, setting: None };
         preload.prove(&tools::require("cat")?, "/dev/null")?;
         Ok(preload)
     }
 
     /// Nothing: whatever the program is linked to.
     pub(crate) fn plain() -> Preload {
-        Preload { library: None }
+        Preload { library: None, setting: None }
+    }
+
+    /// The same with a variable of the environment.
+    pub(crate) fn with_setting(&self, name: &'static str, value: &'static str) -> Preload {
+        Preload { setting: Some((name, value)), ..self.clone() }
+    }
+
+    /// Says it to `job`.
+    fn set(&self, job: Job) -> Job {
+        match self.setting {
+            Some((name, value)) => job.env(name, value),
+            None => job,
+        }
+    }
+
+    /// What is to be in the environment of who runs on it.
+    pub(crate) fn setting(&self) -> Option<(&'static str, &'static str)> {
+        self.setting
     }
 
     /// The library, if it is one.
@@ -68,6 +88,7 @@ impl Preload {
 
     /// Puts `job`, and all the job starts, on this allocator.
     pub(crate) fn apply(&self, job: Job) -> Job {
+        let job = self.set(job);
         match &self.library {
             Some(library) => job.env("LD_PRELOAD", library),
             None => job.env("LD_PRELOAD", GLIBC),
@@ -77,6 +98,7 @@ impl Preload {
     /// Like [`Preload::apply`], but glibc is reached by no preload at all: for
     /// programs linked to nothing else, where even naming it would cost.
     pub(crate) fn apply_plainly(&self, job: Job) -> Job {
+        let job = self.set(job);
         match &self.library {
             Some(library) => job.env("LD_PRELOAD", library),
             None => job.env_remove("LD_PRELOAD"),
@@ -166,7 +188,7 @@ mod tests {
     #[test]
     fn a_library_without_malloc_is_found_out() {
         // libm is always there, can be preloaded, and exports no malloc.
-        let preload = Preload { library: Some("libm.so.6".into()) };
+        let preload = Preload { library: Some("libm.so.6".into()), setting: None };
         let cat = tools::require("cat").expect("every system has cat");
         let error = preload.prove(&cat, "/dev/null").expect_err("libm is no allocator");
         assert!(error.to_string().contains("not active"), "{error}");

@@ -105,8 +105,8 @@ impl Limits {
     pub const FRUGAL: Self = Self {
         stash_min: 16 << 10,
         stash_max: 256 << 10,
-        runs_min: 256 << 10,
-        runs_max: 4 << 20,
+        runs_min: 2 << 20,
+        runs_max: 16 << 20,
         depot_min: 16 << 10,
         depot_max: 128 << 10,
         drain_idle_ms: Self::NEVER,

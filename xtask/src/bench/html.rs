@@ -4,7 +4,7 @@
 //! code than this crate has, for rectangles.
 
 use super::Run;
-use super::peers::OURS;
+use super::peers::is_ours;
 use super::samples::{FIGURES, Figure, Measured, mean, worst};
 use std::fmt::Write;
 
@@ -71,7 +71,7 @@ fn bars(page: &mut String, run: &Run, figure: &Figure) {
         name,
         value: mean.mean,
         whiskers: Some(mean.range),
-        ours: *name == OURS,
+        ours: is_ours(name),
     });
     draw(page, &rows.collect::<Vec<_>>());
 }
@@ -150,7 +150,7 @@ fn means(page: &mut String, run: &Run) {
     line(page, "</thead>");
     for (at, (name, _)) in run.allocators.iter().enumerate() {
         let runs = mean(&run.measured, at, &FIGURES[0]).map_or(0, |mean| mean.runs);
-        let class = if *name == OURS { " class=ours" } else { "" };
+        let class = if is_ours(name) { " class=ours" } else { "" };
         let _ = write!(page, "<tr{class}><td>{name}<td>{runs}");
         for figure in &FIGURES {
             cell(page, mean(&run.measured, at, figure).map(|mean| mean.mean));
@@ -256,7 +256,7 @@ mod tests {
             machine: "one".into(),
             huge_pages: "never".into(),
             rounds: 1,
-            allocators: vec![(OURS, "here".into())],
+            allocators: vec![(crate::bench::peers::OURS, "here".into())],
             skipped: vec![("nobody", "not <to> be had".into())],
             calls_not_counted: None,
             measured: Vec::new(),

@@ -55,6 +55,9 @@ pub(crate) struct Options {
     /// Write the report as one page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Granule with each of its presets as well, beside each other
+    #[arg(long)]
+    presets: bool,
     /// Only allocators of this name, beside granule; may be given again
     #[arg(long, value_name = "ALLOCATOR")]
     on: Vec<String>,
@@ -118,7 +121,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     if let Some(file) = &options.html {
         std::fs::write(file, html::page(&run)).with_context(|| format!("{}", file.display()))?;
     }
-    let ours = run.measured.iter().flat_map(|one| &one.on).filter(|on| on.allocator == peers::OURS);
+    let ours =
+        run.measured.iter().flat_map(|one| &one.on).filter(|on| peers::is_ours(on.allocator));
     Ok(Verdict::from_check(ours.into_iter().all(|on| on.failure.is_none())))
 }
 
@@ -151,6 +155,12 @@ fn measure(options: &Options) -> Result<Run> {
         let named = options.on.is_empty() || options.on.iter().any(|name| name == one.name);
         named || one.name == peers::OURS
     });
+    if options.presets
+        && let Some(at) = contenders.iter().position(|one| one.name == peers::OURS)
+    {
+        let presets = peers::presets(&contenders[at]);
+        contenders.splice(at + 1..at + 1, presets);
+    }
     let counter = match extent {
         _ if options.quick => Err(anyhow::anyhow!("a quick run")),
         _ => syscalls::Counter::ready(),

@@ -74,6 +74,27 @@ struct Recipe {
 /// Our name in tables.
 pub(super) const OURS: &str = "granule";
 
+/// Granule with its presets, as it is called in tables: not peers of its own.
+const PRESETS: [(&str, &str); 2] =
+    [("granule frugal", "frugal"), ("granule throughput", "throughput")];
+
+/// Whether a name in tables is ours, with whatever preset.
+pub(super) fn is_ours(name: &str) -> bool {
+    name == OURS || PRESETS.iter().any(|(preset, _)| *preset == name)
+}
+
+/// Ours once more with each preset but the balanced one, which is in force
+/// where nothing is said.
+pub(super) fn presets(ours: &Contender) -> Vec<Contender> {
+    let with = |&(name, preset): &(&'static str, &'static str)| Contender {
+        name,
+        origin: format!("the same with GRANULE_PRESET={preset}"),
+        preload: ours.preload.with_setting("GRANULE_PRESET", preset),
+        program: ours.program.clone(),
+    };
+    PRESETS.iter().map(with).collect()
+}
+
 /// Said to all, as their own release builds do.
 const FLAGS: [&str; 8] = [
     "-shared",

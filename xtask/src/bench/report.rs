@@ -2,7 +2,7 @@
 //! the geometric means, and where granule does worst.
 
 use super::Run;
-use super::peers::OURS;
+use super::peers::{OURS, is_ours};
 use super::samples::{FIGURES, Figure, mean, worst};
 use crate::figures::elapsed;
 use crate::table::{Cell, Table, Tone, heading};
@@ -63,7 +63,7 @@ fn means(run: &Run) -> Table {
     }
     let mut table = Table::new(&heads);
     for (at, (name, _)) in run.allocators.iter().enumerate() {
-        let tone = if *name == OURS { Tone::Strong } else { Tone::Plain };
+        let tone = if is_ours(name) { Tone::Strong } else { Tone::Plain };
         let runs = mean(&run.measured, at, &FIGURES[0]).map_or(0, |mean| mean.runs);
         let mut cells = vec![Cell::toned(*name, tone), Cell::new(runs.to_string())];
         for figure in &FIGURES {
@@ -76,7 +76,9 @@ fn means(run: &Run) -> Table {
             }
         }
         table.row(cells);
-        if *name == OURS {
+        let last_of_ours =
+            is_ours(name) && run.allocators.get(at + 1).is_some_and(|(next, _)| !is_ours(next));
+        if last_of_ours {
             table.rule();
         }
     }

@@ -1,6 +1,6 @@
 //! What was measured, and what it comes to against the best peer.
 
-use super::peers::OURS;
+use super::peers::{OURS, is_ours};
 use super::workloads::{Kind, Workload};
 use crate::figures::{geometric_mean, kib, mebibytes, median, quartile_spread, seconds};
 use crate::process::Cost;
@@ -155,7 +155,7 @@ impl Measured {
     /// The best of the peers in `figure`, granule not among them: its name and
     /// its median.
     pub(super) fn best_peer(&self, figure: &Figure) -> Option<(&'static str, f64)> {
-        let peers = self.on.iter().filter(|on| on.allocator != OURS);
+        let peers = self.on.iter().filter(|on| !is_ours(on.allocator));
         let medians = peers.filter_map(|on| Some((on.allocator, on.median(figure)?)));
         medians.min_by(|(_, one), (_, other)| one.total_cmp(other))
     }
@@ -252,6 +252,13 @@ mod tests {
         assert_eq!(one.best_peer(&FIGURES[0]), Some(("a", 2.0)));
         assert_eq!(one.ratio(0, &FIGURES[0]), Some(0.5));
         assert_eq!(one.ratio(2, &FIGURES[0]), Some(2.0));
+    }
+
+    #[test]
+    fn nor_are_its_presets() {
+        let one = run(vec![on(OURS, &[3.0]), on("granule frugal", &[1.0]), on("a", &[2.0])]);
+        assert_eq!(one.best_peer(&FIGURES[0]), Some(("a", 2.0)));
+        assert_eq!(one.ratio(1, &FIGURES[0]), Some(0.5));
     }
 
     #[test]

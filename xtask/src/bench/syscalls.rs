@@ -35,6 +35,9 @@ impl Counter {
                 variable.push(library);
                 args.extend(["-E".into(), variable]);
             }
+            if let Some((name, value)) = under.setting() {
+                args.extend(["-E".into(), format!("{name}={value}").into()]);
+            }
         });
         let done = traced.env_remove("LD_PRELOAD").run_ok()?;
         total(&String::from_utf8_lossy(&done.stderr)).context("strace tells no total")
