@@ -224,10 +224,10 @@ impl<C: Config> Heap<C> {
     #[inline]
     fn header_of(&self, pointer: NonNull<u8>) -> Option<Header> {
         let before = pointer.as_ptr().wrapping_sub(HEADER);
-        let ours = pointer.addr().get().is_multiple_of(HEADER)
-            && self.is_in_heap(pointer.as_ptr())
-            && self.is_in_heap(before);
-        // SAFETY: both ends lie in committed pages of the heap, aligned.
+        // Not the block itself: one of no bytes may lie at the end of a region.
+        let ours = pointer.addr().get().is_multiple_of(HEADER) && self.is_in_heap(before);
+        // SAFETY: aligned, so it lies in one page, which is a committed one of the
+        // heap.
         ours.then(|| unsafe { Header::of(pointer, self.checks.key()) })
     }
 
