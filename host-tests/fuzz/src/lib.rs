@@ -1,0 +1,19 @@
+//! What the fuzzer does with its bytes: programs of structured actions, run
+//! against a shadow. A library, so that the committed corpus is replayed by an
+//! ordinary test with a stable compiler, and a crash is debugged as one.
+//!
+//! - [`heap`]: a whole heap, several CPUs, drains, refusals by the provider;
+//! - [`frames`]: page frames out of any memory map.
+
+use arbitrary::{Arbitrary, Unstructured};
+
+pub mod frames;
+pub mod heap;
+mod owned;
+
+/// Runs what the bytes say, if they say anything.
+pub fn replay<P: for<'a> Arbitrary<'a>>(bytes: &[u8], run: impl FnOnce(&P)) {
+    if let Ok(program) = P::arbitrary_take_rest(Unstructured::new(bytes)) {
+        run(&program);
+    }
+}

@@ -1,0 +1,42 @@
+//! The committed corpus, and programs made of random bytes: what the fuzzer
+//! does, as far as a stable compiler and a few seconds go.
+
+use std::path::Path;
+
+use granule_fuzz::{frames, heap, replay};
+use granule_host_tests::model::script::Random;
+
+/// Runs what lies in the corpus of a target.
+fn corpus(target: &str, run: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("a corpus")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    files.sort();
+    assert!(files.len() > 50, "{} is nearly empty", folder.display());
+    for file in files {
+        run(&std::fs::read(&file).expect("readable"));
+    }
+}
+
+/// Runs programs of random bytes.
+fn random(programs: u64, run: impl Fn(&[u8])) {
+    for seed in 0..programs {
+        let mut random = Random::new(seed);
+        let len = 16 + random.below(4096);
+        run(&(0..len).map(|_| random.below(256) as u8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_heap_s_corpus_and_random_programs() {
+    corpus("heap", |bytes| replay(bytes, heap::run));
+    random(3_000, |bytes| replay(bytes, heap::run));
+}
+
+#[test]
+fn the_frames_corpus_and_random_programs() {
+    corpus("frames", |bytes| replay(bytes, frames::run));
+    random(3_000, |bytes| replay(bytes, frames::run));
+}
