@@ -7,6 +7,7 @@
 //! setup     what each command needs, and how to get it
 //! demo      everyday programs on glibc and on granule, side by side
 //! test      every test there is, real programs among them
+//! verify    the checks that take hours
 //! bench     small patterns under four allocators
 //! qemu      the kernel under test, booted on one machine
 //! ```
@@ -23,6 +24,7 @@ mod setup;
 mod table;
 mod test;
 mod tools;
+mod verify;
 mod workspace;
 
 use anyhow::Result;
@@ -46,6 +48,8 @@ enum Command {
     Demo(demo::Options),
     /// Run every test: unit tests, oldest supported compiler, real programs
     Test(test::Options),
+    /// Run the checks that take hours: models, Miri, sanitizers, the fuzzer
+    Verify(verify::Options),
     /// Measure small allocation patterns under several allocators
     Bench(bench::Options),
     /// Boot the kernel under test on a machine that QEMU plays
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Qemu(options) => qemu::run(&options),
     };

@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed};
 
 use super::*;
+use crate::check::surroundings::keep;
 
 /// A slab of 48-byte objects in memory of its own, which it keeps for ever.
 fn slab() -> Slab {
@@ -11,7 +12,9 @@ fn slab() -> Slab {
     let memory = |bytes, align| {
         let layout = Layout::from_size_align(bytes, align).expect("a layout");
         // SAFETY: not empty.
-        NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory")
+        let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
+        keep(memory);
+        memory
     };
     let run = memory(pages * PAGE_SIZE, pages * PAGE_SIZE);
     // SAFETY: fresh memory, of the lengths of the class.

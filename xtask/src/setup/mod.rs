@@ -14,7 +14,7 @@ pub(crate) use needs::{
     GCC, GIT, LUA, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64, QEMU_RISCV64, QEMU_X86_64,
     REDIS, RIPGREP, SQLITE,
 };
-pub(crate) use rust::have_oldest_rust;
+pub(crate) use rust::{have_nightly, have_oldest_rust};
 
 use crate::qemu::Machine;
 use crate::{Outcome, Verdict, bench, programs};
@@ -78,10 +78,17 @@ pub(crate) fn run(options: &Options) -> Outcome {
         if let Err(error) = have_oldest_rust() {
             eprintln!("{error:#}");
         }
+        if let Err(error) = have_nightly(NIGHTLY) {
+            eprintln!("{error:#}");
+        }
     }
     println!("everything that is needed is here");
     Ok(Verdict::Good)
 }
+
+/// What checks need of nightly: an interpreter, and the library's source for it
+/// and for sanitizers.
+pub(crate) const NIGHTLY: &[&str] = &["miri", "rust-src"];
 
 /// What the kernel of the tutorials' design is built for.
 pub(crate) const TUTORIAL_TRIPLE: &str = "x86_64-unknown-none";

@@ -63,6 +63,29 @@ pub(crate) fn have_oldest_rust() -> Result<Job> {
     Ok(call)
 }
 
+/// How to call nightly's cargo with these components, installed when missing.
+/// For checks that only nightly has; nothing is built for use with it.
+pub(crate) fn have_nightly(components: &[&str]) -> Result<Job> {
+    let rustup = tools::find("rustup")
+        .context("please install rustup, which brings the nightly toolchain")?;
+    let listed = ["component", "list", "--toolchain", "nightly", "--installed"];
+    let here = Job::new(&rustup).args(listed).run()?;
+    let said = here.text();
+    let has = |component: &&str| said.lines().any(|line| line.starts_with(*component));
+    if !here.status.success() || !components.iter().all(has) {
+        eprintln!("installing nightly with {}", components.join(", "));
+        let install = ["toolchain", "install", "nightly", "--profile", "minimal"];
+        let job = Job::new(&rustup).args(install).arg("--no-self-update");
+        let job = components.iter().fold(job, |job, component| job.args(["-c", component]));
+        let done = job.timeout(TIMEOUT).run()?;
+        if !done.status.success() {
+            let names = components.join(", ");
+            bail!("no nightly toolchain with {names} here ({})", reason(&done));
+        }
+    }
+    Ok(Job::new(rustup).args(["run", "nightly", "cargo"]))
+}
+
 /// Why rustup failed, in one line.
 pub(super) fn reason(done: &Finished) -> String {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();

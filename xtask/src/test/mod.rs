@@ -4,11 +4,13 @@
 //! The last line is `N passed, N failed`, in which a stage counts as one; one
 //! that the machine cannot run at all is told and counted apart.
 
+pub(crate) mod fuzz;
 mod machines;
-mod models;
+pub(crate) mod miri;
+pub(crate) mod models;
 mod real_programs;
 mod tutorial;
-mod workspace_tests;
+pub(crate) mod workspace_tests;
 
 use crate::figures::elapsed;
 use crate::table::{Tone, heading, paint};
@@ -30,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// One stage.
-struct Stage {
+pub(crate) struct Stage {
     /// Its name in the summary.
     name: String,
     /// Whether it writes to the terminal while it runs.
@@ -51,7 +53,7 @@ enum Output {
 /// A stage that cannot run on this machine, and why. Not a failure: nothing
 /// was found wrong.
 #[derive(Debug)]
-struct Skipped(String);
+pub(crate) struct Skipped(pub(crate) String);
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -80,31 +82,43 @@ struct Done {
 pub(crate) fn run(options: &Options) -> Outcome {
     let mut stages = workspace_tests::stages();
     stages.push(models::stage());
+    stages.push(miri::stage());
+    stages.extend(fuzz::quick());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());
-    if !options.names.is_empty() {
-        let wanted = |stage: &Stage| options.names.iter().any(|name| stage.name.contains(name));
-        stages.retain(wanted);
-        if stages.is_empty() {
-            bail!("no stage of that name");
-        }
-    }
+    retain(&mut stages, &options.names)?;
     // Before the first stage: a missing package is not a failed test.
     let mut needs = real_programs::needs();
     needs.extend(machines::needs());
     needs.extend(tutorial::needs());
     setup::ensure(&needs)?;
+    Ok(perform_all(stages, options.fail_fast))
+}
+
+/// Leaves the stages whose name contains one of `names`, if any is given.
+pub(crate) fn retain(stages: &mut Vec<Stage>, names: &[String]) -> Result<()> {
+    if !names.is_empty() {
+        stages.retain(|stage| names.iter().any(|name| stage.name.contains(name)));
+        if stages.is_empty() {
+            bail!("no stage of that name");
+        }
+    }
+    Ok(())
+}
+
+/// Performs stages one after the other and sums up.
+pub(crate) fn perform_all(stages: Vec<Stage>, fail_fast: bool) -> Verdict {
     let mut done = Vec::new();
     for stage in stages {
         let one = perform(stage);
         let failed = matches!(one.end, End::Failed(_));
         done.push(one);
-        if failed && options.fail_fast {
+        if failed && fail_fast {
             break;
         }
     }
-    Ok(summary(&done))
+    summary(&done)
 }
 
 /// Performs one stage and says how it went.

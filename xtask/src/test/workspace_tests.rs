@@ -45,11 +45,11 @@ fn oldest_compiler() -> Result<()> {
     check(&["--release", "--package", "granule-malloc"])
 }
 
-pub(super) fn shown(name: &str, work: impl FnOnce() -> Result<()> + 'static) -> Stage {
+pub(crate) fn shown(name: &str, work: impl FnOnce() -> Result<()> + 'static) -> Stage {
     Stage { name: name.to_owned(), output: Output::Shown, work: Box::new(work) }
 }
 
-pub(super) fn stream(job: Job) -> Result<()> {
+pub(crate) fn stream(job: Job) -> Result<()> {
     let status = job.stream()?;
     if !status.success() {
         bail!("cargo ended with {status}");
