@@ -147,6 +147,12 @@ impl<M: Machine> Atomic<M> {
         is_on().then(|| adopt(core::ptr::from_ref(self).addr(), made_with))
     }
 
+    /// As the machine's: the caller alone has it.
+    #[track_caller]
+    pub fn into_inner(self) -> M::Value {
+        self.load(WEAKEST)
+    }
+
     /// As the machine's.
     #[track_caller]
     pub fn load(&self, order: Ordering) -> M::Value {
