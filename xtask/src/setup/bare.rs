@@ -65,6 +65,20 @@ pub(crate) fn bare_cargo(triple: &'static str) -> Result<BareCargo> {
     Ok(BareCargo { triple, rust: Rust::Debian })
 }
 
+/// Sees to it that the toolchain that runs us can build for `triple`, all of
+/// the standard library included.
+pub(crate) fn have_target(triple: &str) -> Result<()> {
+    let cargo = tools::cargo()?;
+    if has_target(&cargo, triple) {
+        return Ok(());
+    }
+    match add_target(triple) {
+        Ok(()) if has_target(&cargo, triple) => Ok(()),
+        Ok(()) => bail!("rustup added the Rust target {triple} to another toolchain"),
+        Err(why) => bail!("this toolchain lacks the Rust target {triple} ({why:#})"),
+    }
+}
+
 /// Whether the toolchain of `cargo` has a core library for `triple`.
 fn has_target(cargo: &Path, triple: &str) -> bool {
     // The compiler beside it; a proxy's folder has a proxy, which is as good.

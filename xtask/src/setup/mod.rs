@@ -9,7 +9,7 @@ mod debian;
 mod needs;
 mod rust;
 
-pub(crate) use bare::{BareCargo, bare_cargo};
+pub(crate) use bare::{BareCargo, bare_cargo, have_target};
 pub(crate) use needs::{
     GCC, GIT, LUA, Need, PERL, PYTHON, PYTHON_TESTS, QEMU_AARCH64, QEMU_RISCV64, QEMU_X86_64,
     REDIS, RIPGREP, SQLITE,

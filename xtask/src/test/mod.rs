@@ -4,6 +4,7 @@
 //! The last line is `N passed, N failed`, in which a stage counts as one; one
 //! that the machine cannot run at all is told and counted apart.
 
+mod emulated;
 pub(crate) mod fuzz;
 mod machines;
 pub(crate) mod miri;
@@ -84,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     stages.push(models::stage());
     stages.push(miri::stage());
     stages.extend(fuzz::quick());
+    stages.push(emulated::stage());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());

@@ -85,9 +85,22 @@ fn the_front_end_conforms_on_every_cpu() {
     }
 }
 
+/// The program that runs tests of another processor and its arguments, where
+/// there is one: the kernel would not start their children without it.
+const RUNNER: &str = "GRANULE_TEST_RUNNER";
+
 /// Runs a test of this module again, in a child with `variables`.
 pub(super) fn again(name: &str, variables: &[(&str, &str)]) -> (bool, String) {
-    let mut command = Command::new(env::current_exe().expect("this program"));
+    let program = env::current_exe().expect("this program");
+    let runner = env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(emulator) => Command::new(emulator),
+        None => Command::new(&program),
+    };
+    if !runner.is_empty() {
+        command.args(words).arg(&program);
+    }
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.envs(variables.iter().copied());
     let output = command.output().expect("it starts");
