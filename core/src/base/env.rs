@@ -29,6 +29,14 @@ pub unsafe trait Environment: 'static {
     /// far: spin first, then let somebody else run.
     fn wait(spins: u32);
 
+    /// Called when a lock was found taken, by whoever waits for it and by
+    /// whoever goes elsewhere, with the name of the type that it guards: for
+    /// those who count.
+    #[inline]
+    fn found_taken(guards: &'static str) {
+        let _ = guards;
+    }
+
     /// Milliseconds of a monotonic clock that may be coarse and wraps. A
     /// constant is allowed: delays then never run out.
     fn now_ms() -> u32;

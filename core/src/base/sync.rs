@@ -104,8 +104,11 @@ impl<T, E: Environment> Lock<T, E> {
     pub fn try_lock(&self) -> Option<Held<'_, T, E>> {
         let exclusion = E::exclude();
         // Acquire in `try_lock` pairs with the Release of the guard's drop.
-        let guard = ManuallyDrop::new(self.inner.try_lock()?);
-        Some(Held { guard, _exclusion: exclusion })
+        let Some(guard) = self.inner.try_lock() else {
+            E::found_taken(core::any::type_name::<T>());
+            return None;
+        };
+        Some(Held { guard: ManuallyDrop::new(guard), _exclusion: exclusion })
     }
 
     /// Takes the lock and keeps it closed beyond any scope, for `fork`.

@@ -45,23 +45,27 @@ const SLOTS: usize = 64;
 
 fn main() -> Result<()> {
     let most = std::env::args().nth(1).map_or(Ok(CPUS), |most| most.parse()).context("MOST")?;
-    println!(
+    print!(
         "  {:>4} {:>7} {:>13} {:>13} {:>11} {:>11} {:>10} {:>7}",
         "CPUs", "threads", "locks/1000op", "contended", "cached", "by CPU", "live", "time"
     );
+    KINDS.iter().for_each(|(name, _)| print!("{name:>8}"));
+    println!();
     let mut cpus = 1;
     while cpus <= most.min(CPUS) {
         let row = measure(cpus);
-        println!(
+        print!(
             "  {cpus:>4} {:>7} {:>13.2} {:>13.3} {:>7.0} KiB {:>7.1} KiB {:>6.1} MiB {:>5.1} s",
             cpus * CROWD,
             row.locks,
-            row.contended,
+            row.contended.iter().sum::<f64>(),
             row.cached_kib,
             row.cached_kib / cpus as f64,
             row.live_kib / 1024.0,
             row.seconds,
         );
+        row.contended.iter().for_each(|kind| print!("{kind:>8.3}"));
+        println!();
         cpus *= 2;
     }
     Ok(())
@@ -71,8 +75,8 @@ fn main() -> Result<()> {
 struct Row {
     /// Tries for a lock in 1,000 operations.
     locks: f64,
-    /// Those that found it taken.
-    contended: f64,
+    /// Those that found it taken, by kind.
+    contended: [f64; KINDS.len()],
     cached_kib: f64,
     live_kib: f64,
     seconds: f64,
@@ -123,7 +127,7 @@ fn measure(cpus: usize) -> Row {
         let by_thousand = |at: usize| (after[at] - before[at]) as f64 * 1000.0 / operations;
         Row {
             locks: by_thousand(0),
-            contended: by_thousand(1),
+            contended: std::array::from_fn(|kind| by_thousand(1 + kind)),
             cached_kib: stats.cached_bytes as f64 / 1024.0,
             live_kib: stats.live_bytes() as f64 / 1024.0,
             seconds,
@@ -193,10 +197,24 @@ fn step() -> u32 {
 static ACTIVE: AtomicUsize = AtomicUsize::new(1);
 static ENTERED: [AtomicBool; CPUS] = [const { AtomicBool::new(false) }; CPUS];
 static TRIES: AtomicU64 = AtomicU64::new(0);
-static CONTENDED: AtomicU64 = AtomicU64::new(0);
+static CONTENDED: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
 
-fn counts() -> [u64; 2] {
-    [TRIES.load(Relaxed), CONTENDED.load(Relaxed)]
+/// Kinds of locks, by what they guard.
+const KINDS: [(&str, &str); 6] = [
+    ("regions", "()"),
+    ("slabs", "ClassSlabs"),
+    ("depot", "Shelf"),
+    ("stash", "Stash"),
+    ("pool", "Blocks"),
+    ("slots", "Unused"),
+];
+
+/// Tries so far, and those of each kind that found a lock taken.
+fn counts() -> [u64; 1 + KINDS.len()] {
+    std::array::from_fn(|at| match at {
+        0 => TRIES.load(Relaxed),
+        kind => CONTENDED[kind - 1].load(Relaxed),
+    })
 }
 
 /// A virtual CPU, kept from other threads.
@@ -256,11 +274,13 @@ unsafe impl Environment for Counting {
         TRIES.fetch_add(1, Relaxed);
     }
 
-    fn wait(spins: u32) {
-        if spins == 0 {
-            CONTENDED.fetch_add(1, Relaxed);
-        }
+    fn wait(_spins: u32) {
         thread::yield_now();
+    }
+
+    fn found_taken(guards: &'static str) {
+        let kind = KINDS.iter().position(|(_, of)| guards.contains(of)).unwrap_or(0);
+        CONTENDED[kind].fetch_add(1, Relaxed);
     }
 
     fn now_ms() -> u32 {
