@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use granule::kernel::frames::{FramePages, Frames};
 
-use super::owned::{CaseFrames, CaseHeap, piece, range_of, set_up};
+use super::owned::{CaseFrames, CaseHeap, aligned_piece, range_of, set_up};
 use crate::kernel::case::{Done, Outcome, ensure};
 use crate::kernel::heap::Front;
 use crate::kernel::memory;
@@ -16,6 +16,10 @@ use crate::kernel::text::{Text, say};
 /// so many that what a region costs does not show.
 const BYTES: usize = 4 << 20;
 const LEAST: usize = 256;
+
+/// Where the frames begin: in a few small regions slabs fit one more or less
+/// as these lie, and the kernel's own size should not decide it.
+const ALIGN: u64 = 1 << 20;
 
 /// Bytes that the heap may leave: less than a slab of the largest kind, or
 /// one more run, with the tables they would need.
@@ -68,7 +72,7 @@ fn empty(chain: &mut Chain, size: usize) {
 
 fn set_up_once() -> Result<(), Text> {
     if FRAMES.frame_size().is_none() {
-        let run = piece(BYTES.max(LEAST * memory::frame_size()))?;
+        let run = aligned_piece(BYTES.max(LEAST * memory::frame_size()), ALIGN)?;
         // SAFETY: given to these frames for good.
         unsafe { set_up(&FRAMES, &[range_of(run)]) }?;
     }

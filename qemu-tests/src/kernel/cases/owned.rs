@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use granule::Config;
 use granule::kernel::frames::{
-    DirectMap, FrameFlags, FramePages, FrameRun, Frames, MapError, MemoryRange, PhysAddr,
+    DirectMap, FrameFlags, FramePages, FrameRun, Frames, MapError, MemoryRange, PhysAddr, Request,
 };
 
 use crate::kernel::case::ensure;
@@ -33,6 +33,15 @@ pub(crate) type CaseHeap = granule::core_api::Heap<CaseConfig>;
 pub(crate) fn piece(bytes: usize) -> Result<FrameRun, Text> {
     let frames = bytes.div_ceil(memory::frame_size());
     FRAMES.alloc(frames).map_err(|error| Text::of(format_args!("{frames} frames: {error}")))
+}
+
+/// The same at a multiple of `align` bytes, a power of two, for what depends on
+/// how slabs lie in it.
+pub(crate) fn aligned_piece(bytes: usize, align: u64) -> Result<FrameRun, Text> {
+    let frames = bytes.div_ceil(memory::frame_size());
+    FRAMES
+        .alloc_with(Request::new(frames).aligned_to(align))
+        .map_err(|error| Text::of(format_args!("{frames} frames at {align:#x}: {error}")))
 }
 
 /// Gives them back.
