@@ -11,6 +11,11 @@
 //!      └─────────────────┴──────── release ─────┘
 //! ```
 
+mod capped;
+mod shared;
+
+pub use capped::{CapTooSmall, Capped};
+
 use core::ptr::NonNull;
 
 bitflags::bitflags! {

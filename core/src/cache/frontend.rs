@@ -129,7 +129,8 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     fn current(&self) -> Current<'_, E>;
 
     /// Offers a slot for the caller's CPU; `false` when it has one already
-    /// (or is stopped), and the slot stays the caller's.
+    /// (or is stopped), and the slot stays the caller's. It lives as long as
+    /// the heap's memory: for ever, or until [`Resettable::reset`].
     fn attach(&self, slot: &'static Slot<E>) -> bool;
 
     /// The slot of a CPU by its number, where CPUs have numbers; `None` when it
@@ -152,4 +153,20 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
 
     /// Lets a stopped slot be used again.
     fn restart(&self, slot: &Slot<E>);
+}
+
+/// A front end that can forget its slots: that of a heap whose memory is to be
+/// given back while the program goes on.
+///
+/// # Safety
+///
+/// Implementor: after [`reset`](Self::reset) the front end is as it was when
+/// it was made: it leads nobody to a slot it had before, and keeps no reference
+/// to one, here or elsewhere (in a thread's word, a CPU's data).
+///
+/// Caller: may give the slots' memory back afterwards.
+pub unsafe trait Resettable<E: Environment>: FrontEnd<E> {
+    /// Forgets all slots. That the front end is borrowed exclusively proves
+    /// that no call is inside of it.
+    fn reset(&mut self);
 }

@@ -8,7 +8,7 @@
 use core::marker::PhantomData;
 use core::ptr::null_mut;
 
-use super::frontend::{Current, FrontEnd, NoSuchCpu};
+use super::frontend::{Current, FrontEnd, NoSuchCpu, Resettable};
 use super::place::Place;
 use super::sheaf::Top;
 use super::slot::Slot;
@@ -161,6 +161,13 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         if let Some(cpu) = self.index_of(slot) {
             self.places[cpu].restart(slot);
         }
+    }
+}
+
+// SAFETY: slots are known to the places alone, which are as new afterwards.
+unsafe impl<P: Cpu, E: Environment, const N: usize> Resettable<E> for Guarded<P, E, N> {
+    fn reset(&mut self) {
+        self.places = [const { Place::new() }; N];
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`frontend`]: the hook that finds it;
 //! - [`place`]: where a CPU finds its cache;
 //! - [`guarded`]: the portable front end over a CPU id and a guard;
+//! - [`alone`]: the front end of a heap of one thread;
 //! - `lower`: what the layers below are to the cache;
 //! - `pool`: memory for sheaves and slots;
 //! - `depot`: full sheaves that no CPU holds;
@@ -26,6 +27,7 @@
 //! - `runs`: those of runs of pages;
 //! - `drain`: emptying slots and depot.
 
+pub mod alone;
 pub mod frontend;
 pub mod guarded;
 pub mod place;
@@ -45,6 +47,6 @@ pub(crate) mod registry;
 pub(crate) mod runs;
 pub(crate) mod whole;
 
-pub use frontend::{Current, FrontEnd, NoSuchCpu};
+pub use frontend::{Current, FrontEnd, NoSuchCpu, Resettable};
 pub(crate) use lower::Lower;
 pub(crate) use whole::Cache;

@@ -1,7 +1,7 @@
 //! Memory for sheaves and slots, from runs of the heap's own regions.
 //!
 //! It is never given back (C2: a stale top may be read at any time), only
-//! used again for the same purpose.
+//! used again for the same purpose, until all of the heap's memory is (E1).
 //!
 //! Locks: `pool`, with none under it: a fresh chunk is taken from the regions
 //! before.

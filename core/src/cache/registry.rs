@@ -22,7 +22,8 @@ pub(super) struct Unused<E: Environment>(Option<NonNull<Slot<E>>>);
 // SAFETY: slots are the heap's own and live for ever; reached under the lock.
 unsafe impl<E: Environment> Send for Unused<E> {}
 
-/// Every slot ever made. They are never given back, only used again.
+/// Every slot ever made. They are never given back, only used again, until the
+/// heap gives back all it has, when nobody is inside (E1).
 pub(crate) struct Registry<C: Config> {
     all: AtomicPtr<Slot<C::Env>>,
     pub(super) unused: Lock<Unused<C::Env>, C::Env>,

@@ -20,6 +20,9 @@
 //! - `reserve`: blocks set aside beforehand;
 //! - `preallocate`: pages set aside beforehand;
 //! - `cpus`: the caches of CPUs by their numbers;
+//! - `owned`: heaps that end;
+//! - `local`: heaps of one thread;
+//! - `nested`: heaps inside of heaps;
 //! - `check`: the invariants of a heap at rest, verified;
 //! - `checked`: the tiers that verify every call;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
@@ -29,7 +32,10 @@ mod check;
 mod checked;
 mod cpus;
 mod free;
+mod local;
+mod nested;
 mod nolock;
+mod owned;
 mod preallocate;
 mod realloc;
 mod reserve;
@@ -47,6 +53,9 @@ use crate::slab::Slabs;
 
 pub use check::Checked;
 pub use cpus::DrainError;
+pub use local::{LocalConfig, LocalHeap};
+pub use nested::Nested;
+pub use owned::{OwnedHeap, ReleaseRefused};
 pub use reserve::Reserve;
 
 /// A heap: the five layers over one provider, one front end, one environment.
@@ -108,6 +117,16 @@ impl<C: Config> Heap<C> {
             return self.usable_checked(pointer);
         }
         self.usable_raw(pointer)
+    }
+
+    /// Whether `pointer` lies in one of the heap's regions: in a block, live or
+    /// not, or in the heap's own records. Any pointer may be asked about,
+    /// also one that dangles or is nobody's. Takes no lock; compares it with
+    /// each region where there are several.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, pointer: *const u8) -> bool {
+        self.regions.locate(pointer).is_some()
     }
 
     fn usable_raw(&self, pointer: NonNull<u8>) -> Option<usize> {

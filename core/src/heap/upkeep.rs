@@ -57,7 +57,8 @@ impl<C: Config> Heap<C> {
     ///
     /// Caller: the `bytes` from `start` are readable and writable, of any
     /// contents, do not wrap around the address space (ending at its top is
-    /// allowed), and are the heap's alone for ever.
+    /// allowed), and are the heap's alone for ever, or until
+    /// [`release_all`](Self::release_all) has returned.
     pub unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
         self.front.prepare();
         // SAFETY: by the contract.

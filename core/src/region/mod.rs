@@ -17,6 +17,7 @@
 //! - [`growth`]: more regions;
 //! - `preallocate`: pages set aside beforehand;
 //! - [`purge`]: giving memory back;
+//! - `release`: giving all of it back at once;
 //! - `walk`: the invariants of all this, verified.
 
 pub(crate) mod bins;
@@ -30,6 +31,7 @@ mod preallocate;
 pub(crate) mod purge;
 #[allow(clippy::module_inception)]
 pub(crate) mod region;
+mod release;
 pub(crate) mod runs;
 pub(crate) mod set;
 pub(crate) mod span;

@@ -8,13 +8,14 @@
 //! - G3: pages at and above `top` were never part of a run.
 
 use core::cell::UnsafeCell;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use super::descriptor::{Pages, Tables};
 use super::layout::{HEADER_BYTES, layout};
 use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
 use super::span::Span;
 use crate::base::config::Config;
+use crate::base::sync::atomic::AtomicPtr;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
@@ -30,6 +31,8 @@ pub(crate) struct Region {
     pub tables: Tables,
     /// What the provider can do with this memory.
     pub capabilities: Capabilities,
+    /// The next of those that are being given back, see `release`.
+    pub(super) next: AtomicPtr<Region>,
     state: UnsafeCell<State>,
 }
 
@@ -125,6 +128,7 @@ impl Region {
                 pages: place.pages,
                 tables,
                 capabilities,
+                next: AtomicPtr::new(null_mut()),
                 state: UnsafeCell::new(state),
             });
         }

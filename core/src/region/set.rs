@@ -3,7 +3,7 @@
 //! Locks: `growth`, then `set`. The provider's `commit` is called under
 //! `set`; `reserve` and `release` only under `growth`; `purge` under neither.
 
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use super::directory::{Directory, Entry};
 use super::growth::Growing;
@@ -16,7 +16,7 @@ use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::OutOfMemory;
 use crate::base::sync::Lock;
-use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::Capabilities;
 
@@ -41,6 +41,9 @@ pub(crate) struct Regions<C: Config> {
     /// Bytes below the watermarks of all regions: how large the heap is.
     extent: AtomicUsize,
     last_tick: AtomicU32,
+    /// Regions that the provider refused to take back when all was given back;
+    /// changed by `release_all` alone.
+    pub(super) refused: AtomicPtr<Region>,
     /// Guards every region's `State`, and changes of the directory.
     pub(super) set: Lock<(), C::Env>,
 }
@@ -65,6 +68,7 @@ impl<C: Config> Regions<C> {
             growth: Lock::new(()),
             extent: AtomicUsize::new(0),
             last_tick: AtomicU32::new(0),
+            refused: AtomicPtr::new(null_mut()),
             set: Lock::new(()),
         }
     }
