@@ -72,9 +72,25 @@ impl Tops {
     /// [`Class::LARGE`], which always misses.
     #[inline(always)]
     pub unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
-        let (word, there) = self.get(class).at();
+        let (_, there) = self.get(class).at();
         // An odd pointer is no object's, and would read as a mark.
         if is_mark(there.map_addr(|word| word | object.addr())) {
+            return false;
+        }
+        // SAFETY: by the contract, and the pointer is even.
+        unsafe { self.push_even(class, object) }
+    }
+
+    /// [`push`](Self::push) for callers who know that the pointer is even: an
+    /// instruction less.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `push`, of an even pointer.
+    #[inline(always)]
+    pub unsafe fn push_even(&self, class: Class, object: *mut u8) -> bool {
+        let (word, there) = self.get(class).at();
+        if is_mark(there) {
             return false;
         }
         // SAFETY: C1, the sheaf is the tops', and the word at the top is free.

@@ -82,6 +82,15 @@ unsafe impl<K: KernelCpu, E: Environment> FrontEnd<E> for InLocals<K, E> {
         }
     }
 
+    #[inline(always)]
+    unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
+        match Self::enter() {
+            // SAFETY: the guard is held; the rest by the contract.
+            Some((place, _entry)) => unsafe { place.tops().push_even(class, object) },
+            None => false,
+        }
+    }
+
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         let Some((place, _entry)) = Self::enter() else { return false };
         // SAFETY: the guard is held; the rest by the contract.
