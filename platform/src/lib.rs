@@ -11,20 +11,23 @@ pub use granule_core::{
 
 pub mod kernel;
 
+// The one seam: an operating system's module has these names.
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as imp;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as imp;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod host;
-#[cfg(target_os = "linux")]
-pub use host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap};
-#[cfg(target_os = "linux")]
-pub use imp::{
-    choice::{Caches, caches},
-    env::HostEnv,
-    front::HostSlots,
-    pages::HostPages,
-    threads::ThreadCpu,
+#[cfg(any(target_os = "linux", windows))]
+mod user;
+#[cfg(any(target_os = "linux", windows))]
+pub use self::{
+    host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap},
+    imp::{choice::caches, env::HostEnv, front::HostSlots, pages::HostPages, threads::ThreadCpu},
+    user::caches::Caches,
 };

@@ -19,36 +19,16 @@
 //! blocks come from the slabs one by one.
 
 use granule_core::FrontEnd;
-use granule_core::base::sync::atomic::{AtomicU8, Ordering};
 
 use super::env::HostEnv;
 use super::front::{self, PHYSICAL_SLOTS, TABLE};
 use super::rseq::{self, Numbers, Rigour};
-use super::settings;
-use super::threads::ThreadSlots;
-
-/// Who has the caches of the process's heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Caches {
-    /// Not chosen yet: nothing has been allocated, or by nobody who has
-    /// finished choosing.
-    Open,
-    /// Each CPU has one, reached by restartable sequences.
-    Cpus,
-    /// Each thread has one.
-    Threads,
-}
-
-impl core::fmt::Display for Caches {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Open => "no caches yet",
-            Self::Cpus => "caches of CPUs",
-            Self::Threads => "caches of threads",
-        })
-    }
-}
+use super::settings::{self, Environ};
+use super::threads::LinuxThread;
+use crate::user::caches::Caches;
+use crate::user::choice::{Choice, OPEN};
+use crate::user::settings::settle_tier;
+use crate::user::threads::ThreadSlots;
 
 /// What the environment asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,51 +38,13 @@ enum Wish {
     Threads,
 }
 
-const OPEN: u8 = 0;
-const PREPARING: u8 = 1;
 const DENSE: u8 = 2;
 const PHYSICAL: u8 = 3;
 const THREADS: u8 = 4;
 
-/// A choice that is made once.
-struct Choice(AtomicU8);
-
 static CHOICE: Choice = Choice::open();
 
-impl Choice {
-    const fn open() -> Self {
-        Self(AtomicU8::new(OPEN))
-    }
-
-    fn get(&self) -> u8 {
-        // Acquire: pairs with the Release in `make`.
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Makes the choice that `prepare` comes to, unless somebody else has
-    /// begun to, and announces it. What it is now.
-    fn make(&self, prepare: impl FnOnce() -> u8, announce: impl FnOnce(u8)) -> u8 {
-        // Relaxed: what is handed over is so by the store below.
-        let ours =
-            self.0.compare_exchange(OPEN, PREPARING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if ours {
-            let choice = prepare();
-            // Release: what was prepared is seen by who sees the choice; pairs
-            // with the Acquire in `get`.
-            self.0.store(choice, Ordering::Release);
-            announce(choice);
-        }
-        self.get()
-    }
-
-    /// Ends a choice that nobody makes any more.
-    fn settle(&self, settled: u8) {
-        // Relaxed: there is no other thread.
-        let _ = self.0.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
-static THREAD_SLOTS: ThreadSlots = ThreadSlots::new();
+static THREAD_SLOTS: ThreadSlots<LinuxThread> = ThreadSlots::new();
 
 /// Who has the caches of the process's heap.
 #[must_use]
@@ -155,7 +97,7 @@ fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
 
 /// Lets hits know; there are none where every call is checked.
 fn announce(choice: u8) {
-    if settings::settle_tier().checks_calls() {
+    if settle_tier::<Environ>().checks_calls() {
         front::close();
     } else if matches!(choice, DENSE | THREADS) {
         front::open();
@@ -210,7 +152,3 @@ mod tests {
         assert_eq!(caches(), last);
     }
 }
-
-#[cfg(all(test, loom))]
-#[path = "choice_models.rs"]
-mod models;

@@ -1,9 +1,9 @@
 //! Waiting, time, errno and the report of a fault.
 
-use core::fmt::Write;
-
 use granule_core::Environment;
 use granule_core::base::fault::Fault;
+
+use crate::user::report::Report;
 
 /// Spins before a waiter yields its CPU.
 const SPINS: u32 = 2000;
@@ -23,22 +23,6 @@ pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // SAFETY: as above.
     unsafe { errno.write(before) };
     result
-}
-
-/// One line of a report, built without allocating.
-struct Line {
-    bytes: [u8; 320],
-    len: usize,
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        for byte in text.bytes() {
-            *self.bytes.get_mut(self.len).ok_or(core::fmt::Error)? = byte;
-            self.len += 1;
-        }
-        Ok(())
-    }
 }
 
 // SAFETY: signal handlers must not allocate (POSIX), so nothing enters on top
@@ -77,13 +61,12 @@ unsafe impl Environment for HostEnv {
 
     #[cold]
     fn fatal(fault: Fault) -> ! {
-        let mut line = Line { bytes: [0; 320], len: 0 };
-        // A report cut short is still a report.
-        let _ = writeln!(line, "granule: {fault}\ngranule: {}", fault.kind.advice());
-        // SAFETY: the buffer holds `len` bytes; both calls are
+        let report = Report::of(fault);
+        let text = report.text();
+        // SAFETY: the text is as long as said; both calls are
         // async-signal-safe.
         unsafe {
-            libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len);
+            libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
             libc::abort()
         }
     }

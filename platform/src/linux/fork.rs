@@ -9,8 +9,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::choice::{self, Caches};
-use super::{front, settings, threads};
+use super::{choice, front, settings, threads};
+use crate::user::caches::Caches;
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
 

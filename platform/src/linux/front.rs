@@ -32,8 +32,8 @@ use granule_core::cache::{Current, NoSuchCpu};
 
 use super::choice::chosen;
 use super::env::HostEnv;
-use super::indices::Indices;
 use super::rseq::{self, CpuSlots, Dense, NUMBERS, Numbers, Physical};
+use crate::user::indices::Indices;
 
 /// The table that hits look at: for CPUs with dense numbers, or for threads.
 // SAFETY: `choose` opens it for CPUs; until then, and for threads, nobody has a

@@ -7,7 +7,6 @@ pub(crate) mod choice;
 pub(crate) mod env;
 mod fork;
 pub(crate) mod front;
-mod indices;
 pub(crate) mod pages;
 mod rseq;
 pub(crate) mod settings;

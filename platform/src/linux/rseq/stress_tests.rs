@@ -12,10 +12,9 @@ use std::{env, println, process, thread};
 
 use granule_core::{Config, Heap};
 
-use super::super::choice::Caches;
 use super::tests::{PHYSICAL, again, caches_of_this_process, open, pin};
 use super::*;
-use crate::HostPages;
+use crate::{Caches, HostPages};
 
 const THREADS: u32 = 16;
 const LETTERS: usize = 64;

@@ -10,8 +10,9 @@ use std::{env, println};
 
 use granule_core::check::conformance::{Bench, Report, front_end};
 
-use super::super::choice::{Caches, caches};
+use super::super::choice::caches;
 use super::*;
+use crate::Caches;
 
 /// Set, the process takes CPUs' physical numbers, as on older kernels.
 pub(super) const PHYSICAL: &str = "GRANULE_TEST_PHYSICAL";

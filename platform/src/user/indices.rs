@@ -5,16 +5,16 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 const BITS: usize = usize::BITS as usize;
 
 /// A set bit is a number that somebody has.
-pub(super) struct Indices<const WORDS: usize>([AtomicUsize; WORDS]);
+pub(crate) struct Indices<const WORDS: usize>([AtomicUsize; WORDS]);
 
 impl<const WORDS: usize> Indices<WORDS> {
     /// All free.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self([const { AtomicUsize::new(0) }; WORDS])
     }
 
     /// A number that nobody has.
-    pub(super) fn take(&self) -> Option<usize> {
+    pub(crate) fn take(&self) -> Option<usize> {
         self.0.iter().enumerate().find_map(|(word, entry)| {
             // Acquire: pairs with the Release in `give_back`.
             let old = entry
@@ -27,14 +27,15 @@ impl<const WORDS: usize> Indices<WORDS> {
     }
 
     /// Gives a number back that [`take`](Self::take) gave.
-    pub(super) fn give_back(&self, index: usize) {
+    pub(crate) fn give_back(&self, index: usize) {
         // Release: what goes with the number is as its owner left it for the
         // next one; pairs with the Acquire in `take`.
         self.0[index / BITS].fetch_and(!(1 << (index % BITS)), Ordering::Release);
     }
 
     /// In the child of a fork: takes all numbers back but the caller's.
-    pub(super) fn keep_only(&self, own: Option<usize>) {
+    #[cfg(any(unix, test))]
+    pub(crate) fn keep_only(&self, own: Option<usize>) {
         for (word, entry) in self.0.iter().enumerate() {
             let own = own.filter(|index| index / BITS == word);
             // Relaxed: there is no other thread.

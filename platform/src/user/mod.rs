@@ -1,0 +1,22 @@
+//! What the shims of operating systems with user space share.
+//!
+//! An operating system's module (`linux`, `windows`, `macos`) brings pages, an
+//! environment, and what a thread is: [`threads::Thread`]. It may have a front
+//! end of its own, as Linux has, or that of [`front`].
+//!
+//! - [`caches`]: who has the caches;
+//! - [`choice`]: a choice that is made once;
+//! - [`front`]: the front end where threads have the caches, always;
+//! - [`indices`]: small numbers, handed out without a lock;
+//! - [`report`]: the text of a fault;
+//! - [`settings`]: what the environment says;
+//! - [`threads`]: a cache per thread, a number per thread.
+
+pub(crate) mod caches;
+pub(crate) mod choice;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod front;
+pub(crate) mod indices;
+pub(crate) mod report;
+pub(crate) mod settings;
+pub(crate) mod threads;
