@@ -10,13 +10,19 @@
 //! A program under `c/` is a list of cases (`CASE(name)` in `check.h`); each
 //! case runs in a process of its own, so a crash in one hides no other.
 
+#[cfg(target_os = "linux")]
 pub mod compile;
+#[cfg(target_os = "linux")]
 pub mod library;
 pub mod model;
+#[cfg(target_os = "linux")]
 pub mod run;
+#[cfg(target_os = "linux")]
 pub mod suite;
 
+#[cfg(target_os = "linux")]
 pub use compile::{Linkage, Program, Source};
+#[cfg(target_os = "linux")]
 pub use run::{Exit, Outcome, Run};
 
 /// Multiplier for the loads of the heavier tests: `GRANULE_TEST_SCALE`, 1 if unset.

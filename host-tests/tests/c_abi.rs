@@ -1,4 +1,5 @@
 //! The C interface, from C, in the three ways of linking.
+#![cfg(target_os = "linux")]
 
 granule_host_tests::suites! {
     /// malloc, calloc, realloc, reallocarray, free.

@@ -1,4 +1,5 @@
 //! Operators new and delete, from C++, in the three ways of linking.
+#![cfg(target_os = "linux")]
 
 granule_host_tests::suites! {
     /// Every form of the operators, `bad_alloc` and the new handler.

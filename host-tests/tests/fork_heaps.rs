@@ -1,4 +1,5 @@
 //! A heap beside the process's, across `fork`.
+#![cfg(target_os = "linux")]
 
 use std::alloc::Layout;
 use std::ptr::NonNull;

@@ -1,4 +1,5 @@
 //! `GRANULE_HUGE`: huge pages are there, or not.
+#![cfg(target_os = "linux")]
 
 use std::alloc::Layout;
 use std::process::Command;

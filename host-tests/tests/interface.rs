@@ -1,4 +1,5 @@
 //! The header, the exported names, and the shape of the shared library.
+#![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! Other shared libraries beside ours: constructors, destructors, plugins.
 //!
 //! A static program has none; `life.c` covers what it does around main.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Result, ensure};
 use granule_host_tests::suite::run_cases_with;

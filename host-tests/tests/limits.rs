@@ -1,4 +1,5 @@
 //! Memory that runs out, memory that must not grow, and what a process costs.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Result, ensure};
 use granule_host_tests::suite::run_cases_with;

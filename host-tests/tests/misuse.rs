@@ -3,6 +3,7 @@
 //! Each case of `misuse.c` prints the pointer it misuses; the report has to
 //! be a line that starts with `granule: ` and names that pointer and the kind
 //! of misuse, and the process has to die of `SIGABRT`.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Exit, Linkage, Source};

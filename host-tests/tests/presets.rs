@@ -1,4 +1,5 @@
 //! `GRANULE_PRESET`: what is kept follows it.
+#![cfg(target_os = "linux")]
 
 use std::alloc::Layout;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! Threads, forks, signals, and the edges of a process's life.
+#![cfg(target_os = "linux")]
 
 granule_host_tests::suites! {
     /// Short threads, a thousand at once, cross-thread frees, signals.

@@ -1,4 +1,5 @@
 //! `GRANULE_RESERVE`: memory that is there before it is asked for.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Exit, Linkage, Run, Source, suite::FRONT_ENDS};

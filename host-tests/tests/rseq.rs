@@ -2,6 +2,7 @@
 //!
 //! `front_end.c` finds out itself whether the kernel has what they need, so
 //! that nothing here passes because it did not run.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Linkage, Run, Source, library, suite};

@@ -3,6 +3,7 @@
 //! *At once* means before the call that is the mistake (or the next one on the
 //! block) returns, *later* means while the program goes on, *no* that it ends as
 //! if nothing had been wrong.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Exit, Linkage, Source};
