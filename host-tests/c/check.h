@@ -10,6 +10,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#ifdef _WIN32
+#include "windows.h"
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -76,6 +79,7 @@ static inline unsigned long scale(void)
     return value ? value : 1;
 }
 
+#ifndef _WIN32
 /* Field `index` of /proc/self/statm in bytes: 0 address space, 1 resident. */
 static inline size_t memory_now(int index)
 {
@@ -93,6 +97,7 @@ static inline size_t memory_now(int index)
 
 static inline size_t address_space(void) { return memory_now(0); }
 static inline size_t resident(void) { return memory_now(1); }
+#endif
 
 int main(int argc, char **argv)
 {

@@ -3,7 +3,10 @@
  * The library replaces malloc and its family, and the C++ operators new and
  * delete: preload it, or link with -lgranule, and programs need no header.
  * This one declares what the system's headers may lack, and granule's own
- * functions. It suits C89 and C++98 and later. */
+ * functions. It suits C89 and C++98 and later.
+ *
+ * On Windows nothing is replaced: granule.dll has the family under names of its
+ * own. Its blocks are for its own functions alone, not for free. */
 #ifndef GRANULE_H
 #define GRANULE_H
 
@@ -23,6 +26,30 @@ extern "C" {
 #else
 #define GRANULE_NOTHROW
 #endif
+
+#ifdef _WIN32
+
+/* Each as the function without "granule_" in C23. They set errno in the C
+ * library that granule.dll is linked with (msvcrt.dll), which may be another
+ * one than the program's. */
+void *granule_malloc(size_t size);
+void *granule_calloc(size_t count, size_t size);
+void *granule_realloc(void *ptr, size_t size);
+void *granule_reallocarray(void *ptr, size_t count, size_t size);
+void *granule_aligned_alloc(size_t alignment, size_t size);
+void granule_free(void *ptr);
+void granule_free_sized(void *ptr, size_t size);
+void granule_free_aligned_sized(void *ptr, size_t alignment, size_t size);
+
+/* How many bytes of the block may be used: at least those asked for. 0 for
+ * null. */
+size_t granule_usable_size(void *ptr);
+
+/* Gives idle memory back to the system, down to about `keep` bytes. 1 if
+ * anything was given back, otherwise 0. */
+int granule_trim(size_t keep);
+
+#else
 
 /* ---- Standard functions that a system's headers may not declare ---- */
 
@@ -52,6 +79,8 @@ void *pvalloc(size_t size) GRANULE_NOTHROW;
 /* Gives idle memory back to the system, down to about `keep` bytes. 1 if
  * anything was given back, otherwise 0. */
 int malloc_trim(size_t keep) GRANULE_NOTHROW;
+
+#endif
 
 /* ---- granule's own ---- */
 

@@ -1,7 +1,9 @@
 //! Aligned allocation: five interfaces to one thing.
 
 use core::alloc::Layout;
-use core::ffi::{c_int, c_void};
+#[cfg(not(windows))]
+use core::ffi::c_int;
+use core::ffi::c_void;
 
 use granule_rt::base::class::Class;
 use granule_rt::process_heap;
@@ -10,6 +12,7 @@ use crate::errno::{block, fail};
 use crate::standard::free_sized_slow;
 
 /// Bytes of a page, for `valloc` and `pvalloc`.
+#[cfg(not(windows))]
 fn page() -> usize {
     // SAFETY: no preconditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
@@ -27,17 +30,20 @@ fn allocate(align: usize, size: usize) -> *mut u8 {
 }
 
 /// For the C++ operators: `allocate` that keeps `errno`.
+#[cfg(not(windows))]
 pub(crate) extern "C" fn new_aligned(size: usize, align: usize) -> *mut c_void {
     block(allocate(align, size))
 }
 
 /// C11: `align` must be a power of two, else null and `EINVAL`.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_aligned_alloc"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
     if align.is_power_of_two() { block(allocate(align, size)) } else { fail(libc::EINVAL) }
 }
 
 /// As [`aligned_alloc`].
+#[cfg(not(windows))]
 #[unsafe(no_mangle)]
 pub extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
     aligned_alloc(align, size)
@@ -50,6 +56,7 @@ pub extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
 /// # Safety
 ///
 /// Caller: `out` is writable.
+#[cfg(not(windows))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: usize) -> c_int {
     if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
@@ -65,12 +72,14 @@ pub unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, siz
 }
 
 /// A block at a page boundary.
+#[cfg(not(windows))]
 #[unsafe(no_mangle)]
 pub extern "C" fn valloc(size: usize) -> *mut c_void {
     aligned_alloc(page(), size)
 }
 
 /// A block of whole pages; size 0 gives one page.
+#[cfg(not(windows))]
 #[unsafe(no_mangle)]
 pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = page();
@@ -85,7 +94,8 @@ pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
 /// # Safety
 ///
 /// Caller: null, or a live block that was asked for with these.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_free_aligned_sized"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
     let align = if size > 8 { align.max(16) } else { align };
     let class = Class::of(size, align);

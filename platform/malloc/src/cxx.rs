@@ -27,12 +27,7 @@ core::arch::global_asm!(".weak _ZSt15get_new_handlerv", ".weak _ZSt17__throw_bad
 
 /// Where there is no C++ library to throw.
 extern "C" fn no_memory() -> ! {
-    const REPORT: &[u8] = b"granule: operator new: out of memory, and no C++ library to throw\n";
-    // SAFETY: the buffer is as long as said; both are async-signal-safe.
-    unsafe {
-        libc::write(libc::STDERR_FILENO, REPORT.as_ptr().cast(), REPORT.len());
-        libc::abort()
-    }
+    crate::end(b"granule: operator new: out of memory, and no C++ library to throw\n")
 }
 
 /// A throwing form: `allocate(size, align)` until it succeeds.

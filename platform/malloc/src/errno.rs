@@ -8,8 +8,19 @@ use core::ptr::null_mut;
 #[cold]
 pub(crate) fn fail(error: c_int) -> *mut c_void {
     // SAFETY: the calling thread's errno is writable.
-    unsafe { libc::__errno_location().write(error) };
+    unsafe { location().write(error) };
     null_mut()
+}
+
+#[cfg(not(windows))]
+use libc::__errno_location as location;
+
+// Of the C library that this one is linked with. Programs of another one (there
+// are several) see null, and an errno of their own that is as it was.
+#[cfg(windows)]
+unsafe extern "C" {
+    #[link_name = "_errno"]
+    fn location() -> *mut c_int;
 }
 
 /// The block; null sets `ENOMEM`.

@@ -4,25 +4,40 @@
 //! - [`aligned`]: the aligned ones;
 //! - [`cxx`]: the C++ operators new and delete;
 //! - [`info`]: what programs ask about the heap;
+//! - [`glibc`]: and what programs of glibc ask;
 //! - [`errno`]: the errors' door.
 //!
 //! The functions are defined by C23, POSIX 2024 and glibc's manual; where
 //! they differ, glibc decides: its programs are preloaded.
+//!
+//! On Windows, where symbols of other libraries are not replaced, the functions
+//! have names of their own, `granule_malloc` and so on, see `granule.h`; C++
+//! operators and what glibc alone has are left out.
 #![no_std]
 
 pub mod aligned;
+#[cfg(not(windows))]
 pub mod cxx;
 mod errno;
+#[cfg(not(windows))]
+pub mod glibc;
 pub mod info;
 pub mod standard;
 
 /// A panic would be a bug of granule's; it must not allocate nor unwind.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    const REPORT: &[u8] = b"granule: internal error\n";
-    // SAFETY: the buffer is as long as said; both are async-signal-safe.
+    end(b"granule: internal error\n")
+}
+
+/// Ends the process with a report.
+fn end(report: &[u8]) -> ! {
+    /// Standard error.
+    const STREAM: core::ffi::c_int = 2;
+    // SAFETY: the buffer is as long as said, some dozen bytes; both are
+    // async-signal-safe.
     unsafe {
-        libc::write(libc::STDERR_FILENO, REPORT.as_ptr().cast(), REPORT.len());
+        libc::write(STREAM, report.as_ptr().cast(), report.len() as _);
         libc::abort()
     }
 }

@@ -13,7 +13,8 @@ use crate::errno::{block, fail};
 
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
 /// a block of its own.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_malloc"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub extern "C" fn malloc(size: usize) -> *mut c_void {
     let heap = process_heap();
     // Two functions, so that the common one is straight code.
@@ -42,7 +43,8 @@ extern "C" fn malloc_slow(size: usize) -> *mut c_void {
 /// # Safety
 ///
 /// Caller: null, or a live block of this library's.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_free"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free(pointer: *mut c_void) {
     // SAFETY: by the contract.
     if !unsafe { process_heap().push_unsized(pointer.cast()) } {
@@ -64,7 +66,8 @@ extern "C" fn free_slow(pointer: *mut c_void) {
 /// # Safety
 ///
 /// Caller: null, or a live block that was asked for with `size` bytes.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_free_sized"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
     let class = Class::for_malloc(size);
     // SAFETY: by the contract; null is kept from the fast path.
@@ -101,6 +104,7 @@ pub(crate) unsafe fn free_sized_slow(
 /// # Safety
 ///
 /// Caller: as for [`free`].
+#[cfg(not(windows))]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cfree(pointer: *mut c_void) {
     // SAFETY: by the contract.
@@ -108,7 +112,8 @@ pub unsafe extern "C" fn cfree(pointer: *mut c_void) {
 }
 
 /// Allocates `count * size` zero bytes.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_calloc"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     let Some(total) = count.checked_mul(size) else { return fail(libc::ENOMEM) };
     let hit = process_heap().pop_cached(Class::for_malloc(total));
@@ -132,7 +137,8 @@ extern "C" fn calloc_slow(size: usize) -> *mut c_void {
 /// # Safety
 ///
 /// Caller: as for [`free`]; on success the old pointer is gone.
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_realloc"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
     let Some(old) = NonNull::new(pointer.cast()) else { return malloc(size) };
     if size == 0 {
@@ -150,7 +156,8 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
 /// # Safety
 ///
 /// Caller: as for [`realloc`].
-#[unsafe(no_mangle)]
+#[cfg_attr(windows, unsafe(export_name = "granule_reallocarray"))]
+#[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn reallocarray(
     pointer: *mut c_void,
     count: usize,

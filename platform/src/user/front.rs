@@ -134,7 +134,7 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
     unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
         match hit_tops() {
             // SAFETY: the thread's own; the rest by the contract.
-            Some(tops) => unsafe { tops.push(class, object) },
+            Some(tops) => unsafe { tops.push_even(class, object) },
             None => false,
         }
     }

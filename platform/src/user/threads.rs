@@ -164,10 +164,17 @@ unsafe impl<T: Thread> FrontEnd<T::Env> for ThreadSlots<T> {
     }
 
     fn stop(&self, slot: &Slot<T::Env>) -> bool {
-        core::ptr::eq(T::slot().cast::<Slot<T::Env>>(), slot)
+        let own = core::ptr::eq(T::slot().cast::<Slot<T::Env>>(), slot);
+        if own {
+            T::set_slot(stopped());
+        }
+        own
     }
 
-    fn restart(&self, _: &Slot<T::Env>) {}
+    fn restart(&self, slot: &Slot<T::Env>) {
+        // By the thread that stopped it: nobody else is let.
+        T::set_slot(core::ptr::from_ref(slot).cast_mut().cast());
+    }
 }
 
 /// The calling thread ends: takes its number and its cache back. Returns the

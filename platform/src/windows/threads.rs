@@ -101,17 +101,15 @@ static AT_EVENTS: Callback = on_event;
 // Makes the linker keep the table of callbacks.
 #[cfg(target_env = "msvc")]
 mod keep {
+    use core::sync::atomic::AtomicPtr;
+
     unsafe extern "C" {
         #[link_name = "_tls_used"]
         static TABLE: u8;
     }
 
-    struct Address(*const u8);
-    // SAFETY: never used as a pointer.
-    unsafe impl Sync for Address {}
-
     #[used]
-    static KEEP: Address = Address(&raw const TABLE);
+    static KEEP: AtomicPtr<u8> = AtomicPtr::new((&raw const TABLE).cast_mut());
 }
 
 unsafe extern "system" fn on_event(_module: *mut c_void, event: u32, _: *mut c_void) {
@@ -164,5 +162,79 @@ unsafe impl Cpu for ThreadCpu {
     #[inline]
     fn try_enter() -> Option<(usize, ())> {
         shared::number::<HostThread>().map(|number| (number, ()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::alloc::Layout;
+    use core::ptr::NonNull;
+    use granule_core::FrontEnd;
+    use granule_core::base::class::Class;
+    use granule_core::check::conformance::{Bench, front_end};
+    use std::boxed::Box;
+    use std::thread;
+
+    use crate::process_heap;
+    use crate::user::front::HostSlots;
+
+    #[test]
+    fn the_front_end_conforms_in_every_thread() {
+        for _ in 0..3 {
+            let conforms = thread::spawn(|| {
+                let front = HostSlots::new();
+                let bench: &'static mut Bench<HostEnv> = Box::leak(Box::new(Bench::new()));
+                let seen = front_end(&front, bench);
+                // The bench's slot is none of the heap's.
+                SLOT.set(null_mut());
+                seen.expect("conforms").checks
+            });
+            assert!(conforms.join().expect("no panic") > 10);
+        }
+    }
+
+    #[test]
+    fn hits_find_the_threads_cache_and_nobody_elses() {
+        let layout = Layout::new::<[u64; 9]>();
+        let (front, class) = (HostSlots::new(), Class::of(72, 8));
+        let first = || {
+            assert!(front.is_open_for(72));
+            // SAFETY: open.
+            unsafe { front.pop_first(class) }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(first().is_null(), "a new thread has no cache");
+                let block = NonNull::new(process_heap().alloc(layout)).expect("memory");
+                // SAFETY: live, of that layout; what a hit gives is live again.
+                unsafe {
+                    process_heap().dealloc(block, layout);
+                    assert_eq!(first(), block.as_ptr());
+                    assert!(front.push_first(class, block.as_ptr()));
+                }
+                thread::scope(|inner| {
+                    inner.spawn(|| assert!(first().is_null(), "nor has another"));
+                });
+            });
+        });
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_leaves_no_cache_and_misses() {
+        let ended = thread::spawn(|| {
+            assert!(!process_heap().alloc(Layout::new::<u64>()).is_null());
+            assert!(!SLOT.get().is_null());
+            thread_ends();
+            let stopped = SLOT.get();
+            thread_ends();
+            assert_eq!(SLOT.get(), stopped);
+            let block = process_heap().alloc(Layout::new::<u64>());
+            let block = NonNull::new(block).expect("memory, without a cache");
+            // SAFETY: live, of that layout.
+            unsafe { process_heap().dealloc(block, Layout::new::<u64>()) };
+            SLOT.get() == stopped
+        });
+        assert!(ended.join().expect("no panic"));
     }
 }

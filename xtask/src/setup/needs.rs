@@ -3,6 +3,7 @@
 use crate::process::Job;
 use crate::tools;
 use anyhow::{Context, Result};
+use std::path::Path;
 
 /// Something the system must have.
 pub(crate) struct Need {
@@ -14,6 +15,8 @@ pub(crate) struct Need {
 enum Probe {
     /// A program of this name can be found.
     Program(&'static str),
+    /// The same, or there is this file.
+    ProgramOrFile(&'static str, &'static str),
     /// A shared library of this file name can be found.
     Library(&'static str),
     /// The system's Python can import this module.
@@ -34,6 +37,15 @@ impl Need {
         Need { probe: Probe::Program(name), packages: Packages::Named(packages) }
     }
 
+    /// A program that may lie in no folder of programs, but at `file`.
+    pub(crate) const fn program_or_file(
+        name: &'static str,
+        file: &'static str,
+        packages: &'static [&'static str],
+    ) -> Need {
+        Need { probe: Probe::ProgramOrFile(name, file), packages: Packages::Named(packages) }
+    }
+
     /// A shared library, and the package that brings it.
     pub(crate) const fn library(file: &'static str, packages: &'static [&'static str]) -> Need {
         Need { probe: Probe::Library(file), packages: Packages::Named(packages) }
@@ -43,6 +55,9 @@ impl Need {
     pub(super) fn met(&self) -> bool {
         match self.probe {
             Probe::Program(name) => tools::find(name).is_some(),
+            Probe::ProgramOrFile(name, file) => {
+                tools::find(name).is_some() || Path::new(file).is_file()
+            }
             Probe::Library(file) => tools::find_library(file).is_some(),
             Probe::PythonModule(module) => python(&format!("import {module}")).is_ok(),
         }

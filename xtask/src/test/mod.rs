@@ -11,6 +11,7 @@ pub(crate) mod miri;
 pub(crate) mod models;
 mod real_programs;
 mod tutorial;
+mod windows;
 pub(crate) mod workspace_tests;
 
 use crate::figures::elapsed;
@@ -86,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     stages.push(miri::stage());
     stages.extend(fuzz::quick());
     stages.push(emulated::stage());
+    stages.extend(windows::stages());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());
