@@ -6,12 +6,11 @@ use core::ptr::NonNull;
 use granule_core::Config;
 use granule_core::base::limits::Limits;
 use granule_core::base::tier::Tier;
-use granule_core::cache::guarded::Guarded;
 
 use crate::imp::env::HostEnv;
 use crate::imp::front::HostSlots;
 use crate::imp::pages::HostPages;
-use crate::imp::threads::{MAX_INDEXED, ThreadCpu};
+use crate::user::numbered::ThreadCaches;
 
 /// Pages for sheaves and slots at a time: 512 KiB, resident as they are used.
 const POOL_PAGES: u32 = 128;
@@ -58,7 +57,7 @@ pub struct HeapConfig;
 
 impl Config for HeapConfig {
     type Pages = HostPages;
-    type Front = Guarded<ThreadCpu, HostEnv, MAX_INDEXED>;
+    type Front = ThreadCaches;
     type Env = HostEnv;
 
     const POOL_PAGES: u32 = POOL_PAGES;
@@ -87,7 +86,7 @@ pub type Heap = granule_core::Heap<HeapConfig>;
 /// [`after_fork`](granule_core::Heap::after_fork) around it.
 #[must_use]
 pub const fn new_heap() -> Heap {
-    granule_core::Heap::new(HostPages::new(), Guarded::new())
+    granule_core::Heap::new(HostPages::new(), ThreadCaches::new())
 }
 
 // A heap is a plain static, shared by all threads.

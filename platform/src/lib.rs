@@ -21,6 +21,8 @@ mod windows;
 #[cfg(windows)]
 use windows as imp;
 
+#[cfg(target_os = "linux")]
+pub mod heap;
 #[cfg(any(target_os = "linux", windows))]
 mod host;
 #[cfg(any(target_os = "linux", windows))]
@@ -29,5 +31,5 @@ mod user;
 pub use self::{
     host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap},
     imp::{choice::caches, env::HostEnv, front::HostSlots, pages::HostPages, threads::ThreadCpu},
-    user::caches::Caches,
+    user::{caches::Caches, numbered::ThreadCaches},
 };

@@ -112,7 +112,7 @@ impl<T, E: Environment> Lock<T, E> {
     }
 
     /// Takes the lock and keeps it closed beyond any scope, for `fork`.
-    pub(crate) fn hold(&self) {
+    pub fn hold(&self) {
         core::mem::forget(self.lock());
     }
 
@@ -139,7 +139,7 @@ impl<T, E: Environment> Lock<T, E> {
     ///
     /// Caller: the lock is closed by `hold`, by this thread or, in the child
     /// of a fork, by the thread that this one is the copy of.
-    pub(crate) unsafe fn unhold(&self) {
+    pub unsafe fn unhold(&self) {
         // SAFETY: by the contract nobody but us has the lock.
         unsafe { self.inner.force_unlock() };
     }

@@ -12,6 +12,7 @@ use super::frontend::{Current, FrontEnd, NoSuchCpu, Resettable};
 use super::place::Place;
 use super::sheaf::Top;
 use super::slot::Slot;
+use super::tops::Tops;
 use crate::base::class::Class;
 use crate::base::env::Environment;
 
@@ -72,6 +73,13 @@ impl<P, E: Environment, const N: usize> Guarded<P, E, N> {
     #[must_use]
     pub const fn new() -> Self {
         Self { places: [const { Place::new() }; N], types: PhantomData }
+    }
+
+    /// What the fast paths of a CPU act on; `None` where the number has no cache.
+    /// For front ends around this one, whose callers are alone on the CPU.
+    #[inline(always)]
+    pub fn tops_of(&self, cpu: usize) -> Option<&Tops> {
+        self.places.get(cpu).map(Place::tops)
     }
 
     fn index_of(&self, slot: &Slot<E>) -> Option<usize> {

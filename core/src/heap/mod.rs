@@ -126,7 +126,15 @@ impl<C: Config> Heap<C> {
     #[inline]
     #[must_use]
     pub fn contains(&self, pointer: *const u8) -> bool {
-        self.regions.locate(pointer).is_some()
+        self.regions.directory.find(pointer).is_some()
+    }
+
+    /// Whether `pointer` lies in a page that is cut into blocks of one class, of
+    /// at most 32 KiB. Any pointer may be asked about.
+    #[inline]
+    #[must_use]
+    pub fn is_in_slab(&self, pointer: *const u8) -> bool {
+        self.regions.locate(pointer).is_some_and(|at| at.class().is_small())
     }
 
     fn usable_raw(&self, pointer: NonNull<u8>) -> Option<usize> {

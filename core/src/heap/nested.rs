@@ -12,11 +12,14 @@ use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
 const LEAST: usize = 256 << 10;
 /// ... and at most, unless more is needed.
 const MOST: usize = 16 << 20;
+/// Less is refused: it would be a block of a slab, whose pages look like those
+/// of the outer heap's own small blocks to a free without a layout.
+const SMALLEST: usize = 64 << 10;
 
 /// Memory of another heap: each reservation is one of its blocks, and goes
 /// back to it when all of it is free, or when the inner heap ends.
 ///
-/// The inner heap's blocks are no blocks of the outer heap: they are freed to
+/// Nothing below 64 KiB is asked for. The inner heap's blocks are no blocks of the outer heap: they are freed to
 /// the inner one. Locks of the outer heap are taken under the inner one's
 /// `growth`.
 #[derive(Debug)]
@@ -55,6 +58,56 @@ impl<C: Config> Nested<C> {
         unsafe { self.outer.as_ref() }
     }
 
+    /// What a provider on memory of some heap should ask it for, see
+    /// [`PageProvider::suggest`].
+    #[must_use]
+    pub const fn suggestion(needed: usize, held: usize) -> usize {
+        let step = if held < LEAST {
+            LEAST
+        } else if held > MOST {
+            MOST
+        } else {
+            held
+        };
+        if needed > step { needed } else { step }
+    }
+
+    /// A block of `outer` as a reservation, for providers of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when there is none, and below 64 KiB.
+    #[inline(always)]
+    pub fn reserve_in(outer: &Heap<C>, bytes: usize) -> Result<Reservation, ProviderError> {
+        if bytes < SMALLEST {
+            return Err(ProviderError);
+        }
+        let block = outer.alloc(Self::layout(bytes)?);
+        let start = NonNull::new(block).ok_or(ProviderError)?;
+        Ok(Reservation { start, bytes })
+    }
+
+    /// Gives such a block back.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] for a length that no block has.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the reservation is of [`reserve_in`](Self::reserve_in) with this
+    /// heap, is given back once, and nothing in it is used any more.
+    #[inline(always)]
+    pub unsafe fn release_in(
+        outer: &Heap<C>,
+        reservation: Reservation,
+    ) -> Result<(), ProviderError> {
+        let layout = Self::layout(reservation.bytes)?;
+        // SAFETY: by the contract; of this layout.
+        unsafe { outer.dealloc(reservation.start, layout) };
+        Ok(())
+    }
+
     fn layout(bytes: usize) -> Result<Layout, ProviderError> {
         Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ProviderError)
     }
@@ -72,19 +125,15 @@ unsafe impl<C: Config> PageProvider for Nested<C> {
     }
 
     fn suggest(&self, needed: usize, held: usize) -> usize {
-        needed.max(held.clamp(LEAST, MOST))
+        Self::suggestion(needed, held)
     }
 
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
-        let block = self.outer().alloc(Self::layout(bytes)?);
-        let start = NonNull::new(block).ok_or(ProviderError)?;
-        Ok(Reservation { start, bytes })
+        Self::reserve_in(self.outer(), bytes)
     }
 
     unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
-        let layout = Self::layout(reservation.bytes)?;
-        // SAFETY: from `reserve`, once, of this layout.
-        unsafe { self.outer().dealloc(reservation.start, layout) };
-        Ok(())
+        // SAFETY: from `reserve`, once.
+        unsafe { Self::release_in(self.outer(), reservation) }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Run {
 
 /// The regions of a heap.
 pub(crate) struct Regions<C: Config> {
-    pub(super) directory: Directory,
+    pub(crate) directory: Directory,
     pub(super) growth: Lock<(), C::Env>,
     /// Bytes below the watermarks of all regions: how large the heap is.
     extent: AtomicUsize,

@@ -1,6 +1,6 @@
 //! `fork` in a process with threads.
 //!
-//! Before: every lock of the process's heap is taken, so that the copy is
+//! Before: every lock of the process's heap, and of those that end, is taken, so that the copy is
 //! whole. After: they open again, and the child takes back the caches of the
 //! threads it does not have (each consistent at any instant: its state is one
 //! word a class). Caches of CPUs stay where they are, see
@@ -10,6 +10,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::{choice, front, settings, threads};
+use crate::heap::record;
 use crate::user::caches::Caches;
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -41,12 +42,17 @@ pub(super) fn prepare_once() {
 }
 
 extern "C" fn before() {
+    // Heaps whose memory is the process's heap's first.
+    record::before_fork();
     crate::process_heap().before_fork();
 }
 
 extern "C" fn after_in_parent() {
     // SAFETY: `before` ran in this thread.
-    unsafe { crate::process_heap().after_fork() };
+    unsafe {
+        crate::process_heap().after_fork();
+        record::after_fork();
+    }
 }
 
 extern "C" fn after_in_child() {
@@ -54,6 +60,7 @@ extern "C" fn after_in_child() {
     // is the only one.
     unsafe {
         crate::process_heap().after_fork();
+        record::after_fork();
         if choice::caches() == Caches::Threads {
             crate::process_heap().adopt_orphans();
             front::keep_own_number_only();

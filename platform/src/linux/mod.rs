@@ -11,4 +11,4 @@ pub(crate) mod pages;
 mod rseq;
 pub(crate) mod settings;
 pub(crate) mod threads;
-mod tls;
+pub(crate) mod tls;

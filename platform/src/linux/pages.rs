@@ -20,12 +20,18 @@ const FIRST: usize = 256 << 30;
 #[cfg(not(target_pointer_width = "64"))]
 const FIRST: usize = 64 << 20;
 
+/// Address space for the first region of a heap among many; what is found by a
+/// walk doubles, so they stay few.
+const FIRST_OF_MANY: usize = 32 << 20;
+
 /// Smallest region under a limit of address space.
 const LEAST: usize = 4 << 20;
 
 /// Anonymous private memory of the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HostPages {
+    /// Address space to reserve at first.
+    first: usize,
     reserved: AtomicUsize,
     /// Whether the first reservation was made without a limit.
     unlimited_at_start: AtomicBool,
@@ -40,7 +46,20 @@ impl HostPages {
     /// A provider that has handed out nothing.
     #[must_use]
     pub const fn new() -> Self {
+        Self::starting_with(FIRST)
+    }
+
+    /// The same for a heap of which there may be many: it reserves 32 MiB of
+    /// address space at first and then as much again as it has, where
+    /// [`new`](Self::new) reserves 256 GiB, of which a process has 128 TiB.
+    #[must_use]
+    pub const fn for_heaps() -> Self {
+        Self::starting_with(FIRST_OF_MANY)
+    }
+
+    const fn starting_with(first: usize) -> Self {
         Self {
+            first,
             reserved: AtomicUsize::new(0),
             unlimited_at_start: AtomicBool::new(false),
             committed: AtomicUsize::new(0),
@@ -70,6 +89,12 @@ impl HostPages {
             self.allowance.store(allowance, Relaxed);
         }
         committed.saturating_add(bytes) <= self.allowance.load(Relaxed)
+    }
+}
+
+impl Default for HostPages {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -104,7 +129,7 @@ unsafe impl PageProvider for HostPages {
 
     fn suggest(&self, needed: usize, held: usize) -> usize {
         match address_limit() {
-            None => needed.max(FIRST),
+            None => needed.max(self.first.max(held.min(FIRST))),
             Some(limit) => needed.max((held / 2).clamp(LEAST, (limit / 8).max(LEAST))),
         }
     }

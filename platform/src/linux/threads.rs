@@ -16,8 +16,6 @@ use super::env::HostEnv;
 use super::{fork, front, rseq, tls};
 use crate::user::threads::{self as shared, Thread};
 
-pub(crate) use shared::MAX_INDEXED;
-
 /// Rounds of key destructors that are left to others.
 const ROUNDS: usize = 1;
 
@@ -117,6 +115,12 @@ pub(super) fn keep_own_index_only() {
     shared::keep_own_index_only::<LinuxThread>();
 }
 
+/// The calling thread's number, as [`shared::present_number`].
+#[inline(always)]
+pub(crate) fn own_number() -> usize {
+    shared::present_number::<LinuxThread>()
+}
+
 /// Numbers of threads, for heaps that have a cache for each.
 ///
 /// A number is one thread's as long as the thread lives, so no guard is
@@ -128,6 +132,8 @@ pub struct ThreadCpu;
 // Acquire on its bit.
 unsafe impl Cpu for ThreadCpu {
     type Guard = ();
+
+    const CPUS: usize = shared::MAX_INDEXED;
 
     #[inline]
     fn try_enter() -> Option<(usize, ())> {

@@ -1,4 +1,4 @@
-//! Two words of each thread, at a fixed offset from the thread pointer.
+//! Three words of each thread, at a fixed offset from the thread pointer.
 //!
 //! `thread_local!` needs `std`, and in a shared library it calls
 //! `__tls_get_addr` (8.9 ns). The *initial-exec* model costs one load more
@@ -26,6 +26,12 @@ core::arch::global_asm!(
     ".size granule_thread_index_0_1, 8",
     "granule_thread_index_0_1:",
     ".zero 8",
+    ".hidden granule_thread_scope_0_1",
+    ".globl granule_thread_scope_0_1",
+    ".type granule_thread_scope_0_1, %object",
+    ".size granule_thread_scope_0_1, 8",
+    "granule_thread_scope_0_1:",
+    ".zero 8",
     ".popsection",
 );
 
@@ -34,7 +40,7 @@ macro_rules! thread_word {
     ($get:ident, $set:ident, $symbol:literal, $what:literal) => {
         #[doc = concat!("The calling thread's ", $what, ".")]
         #[inline(always)]
-        pub(super) fn $get() -> *mut c_void {
+        pub(crate) fn $get() -> *mut c_void {
             let word: *mut c_void;
             // SAFETY: reads the caller's own word, which lives as long as the
             // thread.
@@ -65,7 +71,7 @@ macro_rules! thread_word {
 
         #[doc = concat!("Sets the calling thread's ", $what, ".")]
         #[inline(always)]
-        pub(super) fn $set(word: *mut c_void) {
+        pub(crate) fn $set(word: *mut c_void) {
             // SAFETY: writes the caller's own word.
             #[cfg(target_arch = "x86_64")]
             unsafe {
@@ -97,3 +103,4 @@ macro_rules! thread_word {
 
 thread_word!(slot, set_slot, "granule_thread_slot_0_1", "cache: null before the first miss");
 thread_word!(index, set_index, "granule_thread_index_0_1", "number: null before it has one");
+thread_word!(scope, set_scope, "granule_thread_scope_0_1", "heap for a while: null outside");

@@ -8,6 +8,7 @@
 //! - [`choice`]: a choice that is made once;
 //! - [`front`]: the front end where threads have the caches, always;
 //! - [`indices`]: small numbers, handed out without a lock;
+//! - [`numbered`]: the front end of heaps besides the process's;
 //! - [`report`]: the text of a fault;
 //! - [`settings`]: what the environment says;
 //! - [`threads`]: a cache per thread, a number per thread.
@@ -17,6 +18,7 @@ pub(crate) mod choice;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod front;
 pub(crate) mod indices;
+pub(crate) mod numbered;
 pub(crate) mod report;
 pub(crate) mod settings;
 pub(crate) mod threads;

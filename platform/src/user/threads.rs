@@ -227,6 +227,12 @@ fn take_index<T: Thread>() -> Option<usize> {
     Some(index)
 }
 
+/// The calling thread's number; none below [`MAX_INDEXED`] where it has none (yet).
+#[inline(always)]
+pub(crate) fn present_number<T: Thread>() -> usize {
+    T::index().addr().wrapping_sub(1)
+}
+
 /// The calling thread's number.
 fn own_index<T: Thread>() -> Option<usize> {
     match T::index().addr() {

@@ -24,8 +24,6 @@ use super::tls::{self, INDEX, SLOT};
 use crate::user::front::{self, HitThread};
 use crate::user::threads::{self as shared, Thread};
 
-pub(crate) use shared::MAX_INDEXED;
-
 /// A thread of Windows.
 #[derive(Debug)]
 pub(crate) struct HostThread(());
@@ -147,6 +145,12 @@ fn thread_ends() {
     }
 }
 
+/// The calling thread's number, as [`shared::present_number`].
+#[inline(always)]
+pub(crate) fn own_number() -> usize {
+    shared::present_number::<HostThread>()
+}
+
 /// Numbers of threads, for heaps that have a cache for each.
 ///
 /// A number is one thread's as long as the thread lives, so no guard is
@@ -158,6 +162,8 @@ pub struct ThreadCpu;
 // Acquire on its bit.
 unsafe impl Cpu for ThreadCpu {
     type Guard = ();
+
+    const CPUS: usize = shared::MAX_INDEXED;
 
     #[inline]
     fn try_enter() -> Option<(usize, ())> {

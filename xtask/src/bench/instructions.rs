@@ -37,7 +37,7 @@ const TABLE: &str = "host-tests/counts/instructions.json";
 
 /// One operation of one door.
 struct Counted {
-    /// The door, as `granule-hits` calls it.
+    /// The door, as `granule-hits` or `granule-heaps` calls it.
     door: &'static str,
     /// The operation, as in the name of its function.
     operation: &'static str,
@@ -57,13 +57,19 @@ const fn counted(
 }
 
 /// Everything that is counted.
-const COUNTED: [Counted; 8] = [
+const COUNTED: [Counted; 14] = [
     counted("rust", "alloc", 2, "process heap, caches of threads: alloc"),
     counted("rust", "dealloc", 1, "process heap, caches of threads: free, sized"),
     counted("rust", "free", 1, "process heap, caches of threads: free, unsized"),
     counted("guarded", "alloc", 2, "portable front end, one CPU: alloc"),
     counted("guarded", "dealloc", 1, "portable front end, one CPU: free, sized"),
     counted("guarded", "free", 1, "portable front end, one CPU: free, unsized"),
+    counted("scoped", "alloc", 1, "process heap, scoped: alloc"),
+    counted("scoped", "dealloc", 1, "process heap, scoped: free, sized"),
+    counted("owned", "alloc", 1, "heap that ends, shared: alloc"),
+    counted("owned", "dealloc", 1, "heap that ends, shared: free, sized"),
+    counted("local", "alloc", 1, "heap that ends, one thread's: alloc"),
+    counted("local", "dealloc", 1, "heap that ends, one thread's: free, sized"),
     counted("c", "alloc", 1, "C library, caches of threads: malloc"),
     counted("c", "free", 1, "C library, caches of threads: free"),
 ];
@@ -143,11 +149,16 @@ fn count() -> Result<Counts> {
     setup::ensure(&[&VALGRIND])?;
     let library = workspace::library_under_test()?;
     workspace::build_release("granule-counts")?;
-    let program = workspace::target().join("release/granule-hits");
+    let programs = workspace::target().join("release");
+    let program = programs.join("granule-hits");
     let rustc = Job::new(tools::cargo()?.with_file_name("rustc")).arg("--version").run_ok()?.text();
     let rustc = rustc.split_whitespace().nth(1).context("rustc tells no version")?.to_owned();
     let mut instructions = BTreeMap::new();
     for one in &COUNTED {
+        let program = match one.door {
+            "rust" | "guarded" | "c" => program.clone(),
+            _ => programs.join("granule-heaps"),
+        };
         let few = one.total(&program, &library, HITS[0])?;
         let many = one.total(&program, &library, HITS[1])?;
         let hits = (HITS[1] - HITS[0]) * one.times;
