@@ -12,14 +12,15 @@ use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
 const LEAST: usize = 256 << 10;
 /// ... and at most, unless more is needed.
 const MOST: usize = 16 << 20;
-/// Less is refused: it would be a block of a slab, whose pages look like those
-/// of the outer heap's own small blocks to a free without a layout.
+/// What is less takes so much: else it were a block of a slab, whose pages look
+/// like those of the outer heap's own small blocks to a free without a layout.
 const SMALLEST: usize = 64 << 10;
 
 /// Memory of another heap: each reservation is one of its blocks, and goes
 /// back to it when all of it is free, or when the inner heap ends.
 ///
-/// Nothing below 64 KiB is asked for. The inner heap's blocks are no blocks of the outer heap: they are freed to
+/// Less than 64 KiB, which a heap asks for when memory is short, takes as much of
+/// the outer heap. The inner heap's blocks are no blocks of the outer heap: they are freed to
 /// the inner one. Locks of the outer heap are taken under the inner one's
 /// `growth`.
 #[derive(Debug)]
@@ -76,12 +77,9 @@ impl<C: Config> Nested<C> {
     ///
     /// # Errors
     ///
-    /// [`ProviderError`] when there is none, and below 64 KiB.
+    /// [`ProviderError`] when there is none.
     #[inline(always)]
     pub fn reserve_in(outer: &Heap<C>, bytes: usize) -> Result<Reservation, ProviderError> {
-        if bytes < SMALLEST {
-            return Err(ProviderError);
-        }
         let block = outer.alloc(Self::layout(bytes)?);
         let start = NonNull::new(block).ok_or(ProviderError)?;
         Ok(Reservation { start, bytes })
@@ -109,7 +107,7 @@ impl<C: Config> Nested<C> {
     }
 
     fn layout(bytes: usize) -> Result<Layout, ProviderError> {
-        Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| ProviderError)
+        Layout::from_size_align(bytes.max(SMALLEST), PAGE_SIZE).map_err(|_| ProviderError)
     }
 }
 

@@ -34,7 +34,8 @@ impl core::error::Error for CapTooSmall {}
 /// heap grows. A provider that hands out more than it was asked for may pass the
 /// cap by that.
 ///
-/// Behind a reference, one cap holds for several heaps together.
+/// Up to 64 pages are reserved in one piece. Behind a reference, one cap holds for
+/// several heaps together.
 #[derive(Debug)]
 pub struct Capped<P> {
     inner: P,
@@ -102,7 +103,9 @@ unsafe impl<P: PageProvider> PageProvider for Capped<P> {
 
     fn suggest(&self, needed: usize, held: usize) -> usize {
         let left = self.cap.saturating_sub(self.held());
-        self.inner.suggest(needed, held).min(left).max(needed)
+        // Where there is little, one piece holds more than several.
+        let whole = left.min(4 * LEAST_PAGES * self.page_size().max(PAGE_SIZE));
+        self.inner.suggest(needed, held).max(whole).min(left).max(needed)
     }
 
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
