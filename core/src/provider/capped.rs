@@ -34,7 +34,7 @@ impl core::error::Error for CapTooSmall {}
 /// heap grows. A provider that hands out more than it was asked for may pass the
 /// cap by that.
 ///
-/// Up to 64 pages are reserved in one piece. Behind a reference, one cap holds for
+/// A cap of up to 64 pages is reserved in one piece. Behind a reference, one cap holds for
 /// several heaps together.
 #[derive(Debug)]
 pub struct Capped<P> {
@@ -104,7 +104,8 @@ unsafe impl<P: PageProvider> PageProvider for Capped<P> {
     fn suggest(&self, needed: usize, held: usize) -> usize {
         let left = self.cap.saturating_sub(self.held());
         // Where there is little, one piece holds more than several.
-        let whole = left.min(4 * LEAST_PAGES * self.page_size().max(PAGE_SIZE));
+        let is_little = self.cap <= 4 * LEAST_PAGES * self.page_size().max(PAGE_SIZE);
+        let whole = if is_little { left } else { 0 };
         self.inner.suggest(needed, held).max(whole).min(left).max(needed)
     }
 
