@@ -39,6 +39,9 @@ bitflags::bitflags! {
         /// [`PageProvider::advise_huge`] and [`PageProvider::refuse_huge`] have
         /// an effect.
         const HUGE = 1 << 6;
+        /// [`PageProvider::protect`] makes committed pages inaccessible, and
+        /// [`PageProvider::unprotect`] accessible again.
+        const PROTECT = 1 << 7;
     }
 }
 
@@ -113,6 +116,8 @@ pub struct Node(pub u16);
 ///   its environment's exclusion in force, and `purge` and `remap` without;
 /// - asks for whatever the program asked for, also far more than there is;
 /// - ranges lie inside one reservation and are multiples of `page_size`;
+/// - `protect` and `unprotect` are called without a lock, for committed ranges
+///   of its own;
 /// - `purge`, `remap` and `release` are called for ranges whose contents
 ///   nobody needs (for `remap`: needs any more at the old place) and which
 ///   nobody accesses meanwhile;
@@ -207,6 +212,38 @@ pub unsafe trait PageProvider: Sync {
         bytes: usize,
     ) -> Result<(), ProviderError> {
         let _ = (from, to, bytes);
+        Err(ProviderError)
+    }
+
+    /// Makes committed pages inaccessible: an access faults. They stay
+    /// committed, with their contents. Protecting twice is allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when all are as they were.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range is committed, page-aligned, and nobody accesses it
+    /// until [`unprotect`](Self::unprotect) but by a mistake that is to fault;
+    /// nor is it purged, moved or committed meanwhile.
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let _ = (start, bytes);
+        Err(ProviderError)
+    }
+
+    /// Makes protected pages readable and writable again, with the contents they
+    /// had. Allowed for pages that are not protected.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when all are as they were.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the range is committed and page-aligned.
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let _ = (start, bytes);
         Err(ProviderError)
     }
 

@@ -5,6 +5,8 @@ use core::ptr::NonNull;
 
 use granule_core::Config;
 use granule_core::base::limits::Limits;
+#[cfg(target_os = "linux")]
+use granule_core::base::sampling::Sampling;
 use granule_core::base::tier::Tier;
 
 use crate::imp::env::HostEnv;
@@ -28,6 +30,8 @@ impl Config for ProcessConfig {
     const POOL_PAGES: u32 = POOL_PAGES;
     const LAZY_PAGES: bool = true;
     const MAX_TIER: Tier = Tier::Full;
+    /// Where an access that faults can be reported.
+    const SAMPLES: bool = cfg!(target_os = "linux");
 
     #[inline]
     fn tier() -> Tier {
@@ -36,6 +40,11 @@ impl Config for ProcessConfig {
 
     fn limits() -> Limits {
         crate::imp::settings::limits()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sampling() -> Sampling {
+        crate::user::sampling::sampling()
     }
 }
 

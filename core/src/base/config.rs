@@ -2,6 +2,7 @@
 
 use super::env::Environment;
 use super::limits::Limits;
+use super::sampling::Sampling;
 use super::tier::Tier;
 use crate::cache::FrontEnd;
 use crate::provider::PageProvider;
@@ -45,6 +46,18 @@ pub trait Config: Sized + 'static {
     #[inline]
     fn tier() -> Tier {
         Self::TIER
+    }
+
+    /// Whether blocks may be sampled at all; where not, nothing asks.
+    const SAMPLES: bool = false;
+
+    /// How often a block is put between guard pages: in tiers that do not check
+    /// calls, where the provider can
+    /// [`PROTECT`](crate::provider::Capabilities::PROTECT). Asked on slow paths,
+    /// now and then while it is [`Sampling::OFF`], and before each sample.
+    #[inline]
+    fn sampling() -> Sampling {
+        Sampling::OFF
     }
 
     /// The limits that are in force: those of the type, unless they are found

@@ -48,6 +48,21 @@ pub unsafe trait Environment: 'static {
         0x9e37_79b9_7f4a_7c15
     }
 
+    /// A number of the calling thread (or CPU, where that is what counts), not
+    /// 0, for reports: one that a debugger shows. 0 where there is none. Asked
+    /// for by each call in checked tiers.
+    #[inline]
+    fn thread() -> u32 {
+        0
+    }
+
+    /// Called once, without a lock, before the first block is given out that
+    /// lies between guard pages: from now on a faulting access may mean
+    /// something, which [`Heap::explain`](crate::Heap::explain) tells. User space
+    /// installs a signal handler, a kernel asks in its handler of page faults.
+    #[inline]
+    fn guards_begin() {}
+
     /// Reports a fault and ends the program. The heap has not been changed
     /// by the call that found it.
     fn fatal(fault: Fault) -> !;

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::origin::Origin;
+
 /// What was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +22,14 @@ pub enum FaultKind {
     WrittenPastEnd,
     /// The block was written to after it had been freed.
     WrittenAfterFree,
+    /// An access past the block's end, stopped as it happened by a guard page.
+    PastEnd,
+    /// An access before the block's start, stopped likewise.
+    BeforeStart,
+    /// An access to the block after it had been freed, stopped likewise.
+    UsedAfterFree,
+    /// An access to inaccessible memory of the heap where there is no block.
+    Guard,
     /// A free object of a slab was found where a live one must be, or the
     /// reverse: the allocator's own records contradict each other.
     Corrupted,
@@ -34,11 +44,18 @@ pub struct Fault {
     pub address: usize,
     /// Bytes that the block was asked for with, where that is known.
     pub size: Option<usize>,
+    /// The address that was accessed, where a guard page stopped it.
+    pub accessed: Option<usize>,
+    /// Who allocated the block, where that is tracked.
+    pub allocated: Option<Origin>,
+    /// Who freed it.
+    pub freed: Option<Origin>,
 }
 
 impl Fault {
     pub(crate) fn new(kind: FaultKind, pointer: *const u8) -> Self {
-        Self { kind, address: pointer.addr(), size: None }
+        let (size, accessed, allocated, freed) = (None, None, None, None);
+        Self { kind, address: pointer.addr(), size, accessed, allocated, freed }
     }
 }
 
@@ -57,6 +74,14 @@ impl FaultKind {
             }
             Self::WrittenPastEnd => "look at what is written to the block, and at its size",
             Self::WrittenAfterFree => "look for pointers that are kept after the block is freed",
+            Self::PastEnd => {
+                "look at the access, by a debugger or its core, and at the block's size"
+            }
+            Self::BeforeStart => {
+                "look at the access, by a debugger or its core, for indices below 0"
+            }
+            Self::UsedAfterFree => "look for who kept the pointer; a debugger shows the access",
+            Self::Guard => "look at the access, by a debugger or its core, for wild pointers",
             Self::Corrupted => "look for wild writes; a higher tier of checks may find them",
         }
     }
@@ -71,17 +96,32 @@ impl fmt::Display for FaultKind {
             Self::WrittenBeforeStart => "written before its start: its header is damaged",
             Self::WrittenPastEnd => "written past its end",
             Self::WrittenAfterFree => "written to after it was freed",
+            Self::PastEnd => "access past its end",
+            Self::BeforeStart => "access before its start",
+            Self::UsedAfterFree => "use after free",
+            Self::Guard => "access to a guard page of no block",
             Self::Corrupted => "corrupted: the heap's records contradict each other",
         })
     }
 }
 
 impl fmt::Display for Fault {
-    /// One line: `0x7f…: double free (a block of 24 bytes)`.
+    /// One line: `0x7f…: double free (a block of 24 bytes), allocated by thread
+    /// 17 at 0x55…, freed by thread 17 at 0x55…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}: {}", self.address, self.kind)?;
-        match self.size {
-            Some(size) => write!(f, " (a block of {size} bytes)"),
+        if let Some(accessed) = self.accessed {
+            write!(f, " at {accessed:#x}")?;
+        }
+        if let Some(size) = self.size {
+            write!(f, " (a block of {size} bytes)")?;
+        }
+        let known = |origin: &Origin| origin.is_known();
+        if let Some(origin) = self.allocated.filter(known) {
+            write!(f, ", allocated by {origin}")?;
+        }
+        match self.freed.filter(known) {
+            Some(origin) => write!(f, ", freed by {origin}"),
             None => Ok(()),
         }
     }

@@ -6,6 +6,8 @@ pub mod config;
 pub mod env;
 pub mod fault;
 pub mod limits;
+pub mod origin;
+pub mod sampling;
 pub mod sync;
 pub mod tier;
 pub mod units;

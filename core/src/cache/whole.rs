@@ -48,7 +48,7 @@ impl<C: Config> Cache<C> {
 
     /// The next of a series of numbers (Marsaglia's xorshift) that starts at a
     /// random one of the environment's. Two at once may get the same.
-    pub(super) fn random(&self) -> usize {
+    pub(crate) fn random(&self) -> usize {
         let mut number = match self.random.load(Relaxed) {
             0 => C::Env::random() as usize | 1,
             number => number,

@@ -66,6 +66,8 @@ struct Held {
     /// By page.
     committed: Vec<bool>,
     ever: Vec<bool>,
+    /// The contents of protected pages.
+    hidden: Vec<Option<Vec<u8>>>,
 }
 
 // SAFETY: the memory is the arena's own, under the lock.
@@ -226,9 +228,10 @@ unsafe impl PageProvider for Arena {
         let reservation = Reservation { start, bytes };
         let committed = std::vec![!lazy; bytes / self.page];
         let ever = committed.clone();
+        let hidden = std::vec![None; bytes / self.page];
         let mut state = self.state();
         state.reserves += 1;
-        state.held.push(Held { reservation, memory, layout, committed, ever });
+        state.held.push(Held { reservation, memory, layout, committed, ever, hidden });
         Ok(reservation)
     }
 
@@ -261,6 +264,7 @@ unsafe impl PageProvider for Arena {
         let refuse = state.refuses() || state.refuse == Refuse::Purge;
         let (held, from, to) = state.range(self.page, start, bytes);
         assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        assert!(held.hidden[from..to].iter().all(Option::is_none), "purged while protected");
         if refuse {
             return Err(ProviderError);
         }
@@ -292,6 +296,50 @@ unsafe impl PageProvider for Arena {
         assert!(is_untouched(behind, self.page), "the page behind");
         // SAFETY: allocated with this layout in `reserve`.
         unsafe { std::alloc::dealloc(held.memory.as_ptr(), held.layout) };
+        Ok(())
+    }
+
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.needs(Capabilities::PROTECT);
+        let mut state = self.state();
+        let refuse = state.refuses();
+        let (held, from, to) = state.range(self.page, start, bytes);
+        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        if refuse {
+            return Err(ProviderError);
+        }
+        for page in from..to {
+            if held.hidden[page].is_some() {
+                continue;
+            }
+            // SAFETY: a page of the reservation, which nobody accesses.
+            let contents = unsafe {
+                let at = held.reservation.start.add(page * self.page);
+                std::slice::from_raw_parts_mut(at.as_ptr(), self.page)
+            };
+            held.hidden[page] = Some(contents.to_vec());
+            contents.fill(OUTSIDE);
+        }
+        Ok(())
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.needs(Capabilities::PROTECT);
+        let mut state = self.state();
+        let refuse = state.refuses();
+        let (held, from, to) = state.range(self.page, start, bytes);
+        if refuse {
+            return Err(ProviderError);
+        }
+        for page in from..to {
+            let Some(contents) = held.hidden[page].take() else { continue };
+            // SAFETY: a page of the reservation, which nobody accesses yet.
+            unsafe {
+                let at = held.reservation.start.add(page * self.page);
+                assert!(is_untouched(at, self.page), "written while it was protected");
+                at.copy_from_nonoverlapping(NonNull::from(&contents[..]).cast(), self.page);
+            }
+        }
         Ok(())
     }
 

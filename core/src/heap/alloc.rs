@@ -7,6 +7,7 @@ use super::Heap;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
+use crate::base::origin::Caller;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::cache::FrontEnd;
 use crate::region::Run;
@@ -120,18 +121,25 @@ impl<C: Config> Heap<C> {
 
     /// Allocates an object of a class known beforehand, for C's `malloc`:
     /// `size` decides when the class is [`Class::LARGE`], aligned to pages.
+    /// For `caller`, in reports. The block may be a sampled one
+    /// ([`Config::sampling`]), so it is to be freed and reallocated by functions
+    /// that are not told its layout, or by
+    /// [`dealloc_missed`](Self::dealloc_missed).
     #[inline]
-    pub fn alloc_class(&self, class: Class, size: usize) -> *mut u8 {
-        self.alloc_class_with(class, size, Fill::Any)
+    pub fn alloc_class(&self, class: Class, size: usize, caller: Caller) -> *mut u8 {
+        self.alloc_class_with(class, size, Fill::Any, caller)
     }
 
     /// [`alloc_class`](Self::alloc_class), with `size` zero bytes.
     #[inline]
-    pub fn alloc_class_zeroed(&self, class: Class, size: usize) -> *mut u8 {
-        self.alloc_class_with(class, size, Fill::Zero)
+    pub fn alloc_class_zeroed(&self, class: Class, size: usize, caller: Caller) -> *mut u8 {
+        self.alloc_class_with(class, size, Fill::Zero, caller)
     }
 
-    fn alloc_class_with(&self, class: Class, size: usize, fill: Fill) -> *mut u8 {
+    fn alloc_class_with(&self, class: Class, size: usize, fill: Fill, caller: Caller) -> *mut u8 {
+        if let Some(block) = self.alloc_sampled(size, fill, caller) {
+            return block.as_ptr();
+        }
         match Layout::from_size_align(size, 1) {
             Ok(layout) => self.alloc_slow(layout, class, fill),
             Err(_) => null_mut(),

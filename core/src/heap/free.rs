@@ -8,6 +8,7 @@ use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
+use crate::base::origin::Caller;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
 use crate::region::{Contents, Located};
@@ -96,16 +97,27 @@ impl<C: Config> Heap<C> {
         }
     }
 
-    /// Frees a block of a known class after a miss, told the layout it was
-    /// asked for with: for doors that have tried a hit themselves.
+    /// Frees a block after [`push_unsized`](Self::push_unsized) has missed, told
+    /// the layout it was asked for with, if the caller was. For `caller`, in
+    /// reports.
     ///
     /// # Safety
     ///
-    /// Caller: as for [`dealloc`](Self::dealloc), but that the class, and not
+    /// Caller: as for [`dealloc`](Self::dealloc), but that the block, and not
     /// the layout, decides.
     #[cold]
-    pub unsafe fn dealloc_missed(&self, pointer: NonNull<u8>, layout: Layout, class: Class) {
-        self.dealloc_slow(pointer, layout, class);
+    pub unsafe fn dealloc_missed(
+        &self,
+        pointer: NonNull<u8>,
+        layout: Option<Layout>,
+        caller: Caller,
+    ) {
+        if Self::checks_calls() {
+            return self.free_checked(pointer, layout);
+        }
+        if !self.free_sampled(pointer, caller) {
+            self.free_raw(pointer);
+        }
     }
 
     /// Puts a block into the cache, for doors that free without a layout;
@@ -181,6 +193,7 @@ impl<C: Config> Heap<C> {
                     self.cache.overflow(self.lower(), at.class(), pointer);
                 }
                 Some(at) => self.free_run(class, pointer, at),
+                None if self.free_sampled(pointer, Caller::UNKNOWN) => {}
                 None => self.fault(FaultKind::InvalidPointer, pointer),
             }
         }

@@ -25,6 +25,7 @@
 //! - `nested`: heaps inside of heaps;
 //! - `check`: the invariants of a heap at rest, verified;
 //! - `checked`: the tiers that verify every call;
+//! - `sampled`: guard pages around one block in many;
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
@@ -39,11 +40,13 @@ mod owned;
 mod preallocate;
 mod realloc;
 mod reserve;
+mod sampled;
 mod upkeep;
 
 use core::ptr::NonNull;
 
 use self::checked::Checks;
+use self::sampled::Sampler;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::cache::{Cache, Lower};
@@ -67,6 +70,7 @@ pub struct Heap<C: Config> {
     pub(crate) slabs: Slabs<C>,
     pub(crate) cache: Cache<C>,
     checks: Checks<C>,
+    sampler: Sampler<C>,
     pub(crate) provider: C::Pages,
 }
 
@@ -90,6 +94,7 @@ impl<C: Config> Heap<C> {
             slabs: Slabs::new(),
             cache: Cache::new(),
             checks: Checks::new(),
+            sampler: Sampler::new(),
             provider,
         }
     }
@@ -116,7 +121,7 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             return self.usable_checked(pointer);
         }
-        self.usable_raw(pointer)
+        self.usable_raw(pointer).or_else(|| self.usable_sampled(pointer))
     }
 
     /// Whether `pointer` lies in one of the heap's regions: in a block, live or

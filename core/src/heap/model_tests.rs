@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::Heap;
 use crate::base::class::Class;
+use crate::base::origin::Caller;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse, is_all};
 use crate::check::surroundings::{
@@ -106,8 +107,8 @@ impl Model {
         let start = match (layout, zero) {
             (Some(layout), false) => heap.alloc(layout),
             (Some(layout), true) => heap.alloc_zeroed(layout),
-            (None, false) => heap.alloc_class(class, size),
-            (None, true) => heap.alloc_class_zeroed(class, size),
+            (None, false) => heap.alloc_class(class, size, Caller::UNKNOWN),
+            (None, true) => heap.alloc_class_zeroed(class, size, Caller::UNKNOWN),
         };
         if zero && !start.is_null() {
             // SAFETY: the block is live and that large.
@@ -136,7 +137,7 @@ impl Model {
         let moved = unsafe {
             match block.layout {
                 Some(layout) => self.heap.realloc(block.start, layout, size),
-                None => self.heap.realloc_unsized(block.start, size),
+                None => self.heap.realloc_unsized(block.start, size, Caller::UNKNOWN),
             }
         };
         let Some(start) = NonNull::new(moved) else {

@@ -52,8 +52,12 @@ where
         self.cache = Cache::new();
         self.slabs = Slabs::new();
         self.checks = Checks::new();
+        let sampled = self.sampler.release_all(&self.provider);
         let all = self.regions.release_all(&self.provider);
-        if all.kept == 0 { Ok(all.given) } else { Err(ReleaseRefused { bytes: all.kept }) }
+        match all.kept + sampled.kept {
+            0 => Ok(all.given + sampled.given),
+            bytes => Err(ReleaseRefused { bytes }),
+        }
     }
 }
 

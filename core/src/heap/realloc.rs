@@ -10,6 +10,7 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::FaultKind;
+use crate::base::origin::Caller;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
 use crate::region::Contents;
@@ -75,18 +76,26 @@ impl<C: Config> Heap<C> {
     }
 
     /// The same without the old layout; the block is then aligned as C's
-    /// `realloc` promises: to 16 bytes.
+    /// `realloc` promises: to 16 bytes. For `caller`, in reports.
     ///
     /// # Safety
     ///
     /// Caller: as for [`free`](Self::free); on success the old pointer is
     /// gone.
-    pub unsafe fn realloc_unsized(&self, pointer: NonNull<u8>, new_size: usize) -> *mut u8 {
+    pub unsafe fn realloc_unsized(
+        &self,
+        pointer: NonNull<u8>,
+        new_size: usize,
+        caller: Caller,
+    ) -> *mut u8 {
         if Self::checks_calls() {
             return self.realloc_checked(pointer, None, new_size);
         }
         let Some(located) = self.regions.locate(pointer.as_ptr()) else {
-            self.fault(FaultKind::InvalidPointer, pointer)
+            let Some(size) = self.usable_sampled(pointer) else {
+                self.fault(FaultKind::InvalidPointer, pointer)
+            };
+            return self.realloc_sampled(pointer, size, new_size, caller);
         };
         let new_class = Self::exact(Class::for_malloc(new_size), new_size);
         let align = if new_size > 8 { 16 } else { 8 };

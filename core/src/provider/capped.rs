@@ -150,6 +150,16 @@ unsafe impl<P: PageProvider> PageProvider for Capped<P> {
         unsafe { self.inner.remap(from, to, bytes) }
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: by the contract.
+        unsafe { self.inner.protect(start, bytes) }
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: by the contract.
+        unsafe { self.inner.unprotect(start, bytes) }
+    }
+
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         // SAFETY: by the contract.
         unsafe { self.inner.advise_huge(start, bytes) };

@@ -47,6 +47,16 @@ unsafe impl<P: PageProvider> PageProvider for &P {
         unsafe { P::remap(self, from, to, bytes) }
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: by the contract.
+        unsafe { P::protect(self, start, bytes) }
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: by the contract.
+        unsafe { P::unprotect(self, start, bytes) }
+    }
+
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         // SAFETY: by the contract.
         unsafe { P::advise_huge(self, start, bytes) };

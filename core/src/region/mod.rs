@@ -39,4 +39,5 @@ pub(crate) mod walk;
 
 pub(crate) use descriptor::DESCRIPTOR_BYTES;
 pub(crate) use located::Located;
+pub(crate) use release::AllReleased;
 pub(crate) use set::{Contents, Regions, Run};

@@ -96,6 +96,18 @@ unsafe impl PageProvider for Faulty {
         unsafe { self.pages.purge(start, bytes) }
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.may()?;
+        // SAFETY: by the contract.
+        unsafe { self.pages.protect(start, bytes) }
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        self.may()?;
+        // SAFETY: by the contract.
+        unsafe { self.pages.unprotect(start, bytes) }
+    }
+
     unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
         self.may()?;
         // SAFETY: by the contract.

@@ -5,11 +5,10 @@ use core::alloc::Layout;
 use core::ffi::c_int;
 use core::ffi::c_void;
 
-use granule_rt::base::class::Class;
 use granule_rt::process_heap;
 
 use crate::errno::{block, fail};
-use crate::standard::free_sized_slow;
+use crate::standard::free_aligned;
 
 /// Bytes of a page, for `valloc` and `pvalloc`.
 #[cfg(not(windows))]
@@ -98,10 +97,6 @@ pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
     let align = if size > 8 { align.max(16) } else { align };
-    let class = Class::of(size, align);
-    // SAFETY: by the contract; null is kept from the fast path.
-    if pointer.is_null() || !unsafe { process_heap().push_cached(class, pointer.cast()) } {
-        // SAFETY: by the contract.
-        unsafe { free_sized_slow(pointer, size, align, class) };
-    }
+    // SAFETY: by the contract.
+    unsafe { free_aligned(pointer, size, align) };
 }

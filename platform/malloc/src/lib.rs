@@ -5,6 +5,7 @@
 //! - [`cxx`]: the C++ operators new and delete;
 //! - [`info`]: what programs ask about the heap;
 //! - [`glibc`]: and what programs of glibc ask;
+//! - [`caller`]: who called, for reports;
 //! - [`errno`]: the errors' door.
 //!
 //! The functions are defined by C23, POSIX 2024 and glibc's manual; where
@@ -16,6 +17,7 @@
 #![no_std]
 
 pub mod aligned;
+mod caller;
 #[cfg(not(windows))]
 pub mod cxx;
 mod errno;

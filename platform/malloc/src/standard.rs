@@ -7,8 +7,10 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use granule_rt::base::class::Class;
+use granule_rt::base::origin::Caller;
 use granule_rt::process_heap;
 
+use crate::caller::with_caller;
 use crate::errno::{block, fail};
 
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
@@ -32,10 +34,15 @@ extern "C" fn malloc_medium(size: usize) -> *mut c_void {
     if hit.is_null() { malloc_slow(size) } else { hit.cast() }
 }
 
+with_caller! {
+    /// Reached by jumps alone, so that the caller is `malloc`'s.
+    fn malloc_slow(size: usize) -> *mut c_void => malloc_missed;
+}
+
 #[cold]
 #[inline(never)]
-extern "C" fn malloc_slow(size: usize) -> *mut c_void {
-    block(process_heap().alloc_class(Class::for_malloc(size), size))
+extern "C" fn malloc_missed(size: usize, caller: Caller) -> *mut c_void {
+    block(process_heap().alloc_class(Class::for_malloc(size), size, caller))
 }
 
 /// Frees a block. Null is allowed; `errno` is kept.
@@ -52,16 +59,22 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
     }
 }
 
+with_caller! {
+    /// As [`malloc_slow`].
+    fn free_slow(pointer: *mut c_void) -> () => free_missed;
+}
+
 #[cold]
 #[inline(never)]
-extern "C" fn free_slow(pointer: *mut c_void) {
+extern "C" fn free_missed(pointer: *mut c_void, caller: Caller) {
     if let Some(pointer) = NonNull::new(pointer.cast()) {
         // SAFETY: by the contract of `free`.
-        unsafe { process_heap().free(pointer) };
+        unsafe { process_heap().dealloc_missed(pointer, None, caller) };
     }
 }
 
-/// Frees a block of `malloc`, `calloc` or `realloc`, given its size (C23).
+/// Frees a block of `malloc`, `calloc` or `realloc`, given its size (C23), which
+/// checked tiers compare; as for sized `delete`, the class is the block's.
 ///
 /// # Safety
 ///
@@ -69,34 +82,25 @@ extern "C" fn free_slow(pointer: *mut c_void) {
 #[cfg_attr(windows, unsafe(export_name = "granule_free_sized"))]
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
-    let class = Class::for_malloc(size);
-    // SAFETY: by the contract; null is kept from the fast path.
-    if pointer.is_null() || !unsafe { process_heap().push_cached(class, pointer.cast()) } {
-        // SAFETY: by the contract.
-        unsafe { free_sized_slow(pointer, size, 1, class) };
-    }
+    // SAFETY: by the contract.
+    unsafe { free_aligned(pointer, size, 1) };
 }
 
+/// Frees a block that was asked for with a size and an alignment.
+///
 /// # Safety
 ///
-/// Caller: as for [`free_sized`], and `class` is that of the size.
-#[cold]
-pub(crate) unsafe fn free_sized_slow(
-    pointer: *mut c_void,
-    size: usize,
-    align: usize,
-    class: Class,
-) {
-    let (pointer, layout) = (NonNull::new(pointer.cast()), Layout::from_size_align(size, align));
-    match (pointer, layout) {
-        // SAFETY: by the contract.
-        (Some(pointer), Ok(layout)) => unsafe {
-            process_heap().dealloc_missed(pointer, layout, class);
-        },
-        // No block has such a layout.
-        (Some(pointer), Err(_)) => free_slow(pointer.as_ptr().cast()),
-        (None, _) => {}
+/// Caller: as for [`free`].
+pub(crate) unsafe fn free_aligned(pointer: *mut c_void, size: usize, align: usize) {
+    // SAFETY: by the contract.
+    if unsafe { process_heap().push_unsized(pointer.cast()) } {
+        return;
     }
+    let Some(pointer) = NonNull::new(pointer.cast()) else { return };
+    // No block has a layout that there cannot be.
+    let layout = Layout::from_size_align(size, align).ok();
+    // SAFETY: by the contract.
+    unsafe { process_heap().dealloc_missed(pointer, layout, Caller::UNKNOWN) };
 }
 
 /// An old name of `free`.
@@ -125,10 +129,15 @@ pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     hit.cast()
 }
 
+with_caller! {
+    /// As [`malloc_slow`].
+    fn calloc_slow(size: usize) -> *mut c_void => calloc_missed;
+}
+
 #[cold]
 #[inline(never)]
-extern "C" fn calloc_slow(size: usize) -> *mut c_void {
-    block(process_heap().alloc_class_zeroed(Class::for_malloc(size), size))
+extern "C" fn calloc_missed(size: usize, caller: Caller) -> *mut c_void {
+    block(process_heap().alloc_class_zeroed(Class::for_malloc(size), size, caller))
 }
 
 /// Makes a block `size` bytes large. Null `pointer` allocates; size 0 frees
@@ -147,7 +156,7 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
         return core::ptr::null_mut();
     }
     // SAFETY: by the contract.
-    block(unsafe { process_heap().realloc_unsized(old, size) })
+    block(unsafe { process_heap().realloc_unsized(old, size, Caller::UNKNOWN) })
 }
 
 /// `realloc` to `count * size` bytes; on overflow null and `ENOMEM`, with the

@@ -253,6 +253,18 @@ unsafe impl PageProvider for Origin {
         unsafe { pages.remap(from, to, bytes) }
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let Kind::System(pages) = &self.0 else { return Err(ProviderError) };
+        // SAFETY: by the contract.
+        unsafe { pages.protect(start, bytes) }
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let Kind::System(pages) = &self.0 else { return Err(ProviderError) };
+        // SAFETY: by the contract.
+        unsafe { pages.unprotect(start, bytes) }
+    }
+
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         if let Kind::System(pages) = &self.0 {
             // SAFETY: by the contract.

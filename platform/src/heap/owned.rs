@@ -5,6 +5,7 @@ use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
+use granule_core::base::origin::Caller;
 use granule_core::heap::{Nested, ReleaseRefused};
 use granule_core::provider::Capped;
 
@@ -311,7 +312,7 @@ impl OwnedHeap<'_> {
     /// Takes the first piece of raw memory, so that what is wrong with it is
     /// said at once.
     fn try_raw(&self) -> Result<(), HeapError> {
-        let Some(block) = NonNull::new(self.alloc_class(SMALLEST, 8)) else {
+        let Some(block) = NonNull::new(self.alloc_class(SMALLEST, 8, Caller::UNKNOWN)) else {
             return Err(self.raw_fault().map_or(HeapError::OutOfMemory, HeapError::Raw));
         };
         // SAFETY: just allocated.

@@ -1,8 +1,11 @@
 //! Waiting, time, errno and the report of a fault.
 
+use core::ptr::{null_mut, without_provenance_mut};
+
 use granule_core::Environment;
 use granule_core::base::fault::Fault;
 
+use super::{segv, tls};
 use crate::user::report::Report;
 
 /// Spins before a waiter yields its CPU.
@@ -23,6 +26,20 @@ pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // SAFETY: as above.
     unsafe { errno.write(before) };
     result
+}
+
+/// The kernel's number of the calling thread, kept in a word of the thread's.
+#[cold]
+fn find_thread() -> u32 {
+    // SAFETY: no preconditions; it never fails.
+    let thread = unsafe { libc::gettid() }.cast_unsigned();
+    tls::set_thread(without_provenance_mut(thread as usize));
+    thread
+}
+
+/// In the child of a fork: the thread has another number.
+pub(super) fn forget_thread() {
+    tls::set_thread(null_mut());
 }
 
 // SAFETY: signal handlers must not allocate (POSIX), so nothing enters on top
@@ -57,6 +74,18 @@ unsafe impl Environment for HostEnv {
         // SAFETY: the kernel's, for ever; null where it has none.
         let bytes = unsafe { bytes.as_ref() };
         bytes.map_or(0x9e37_79b9_7f4a_7c15, |bytes| u64::from_ne_bytes(*bytes))
+    }
+
+    #[inline]
+    fn thread() -> u32 {
+        match tls::thread().addr() as u32 {
+            0 => find_thread(),
+            thread => thread,
+        }
+    }
+
+    fn guards_begin() {
+        segv::install();
     }
 
     #[cold]

@@ -9,7 +9,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{choice, front, settings, threads};
+use super::{choice, env, front, settings, threads};
 use crate::heap::record;
 use crate::user::caches::Caches;
 
@@ -66,6 +66,7 @@ extern "C" fn after_in_child() {
             front::keep_own_number_only();
         }
     }
+    env::forget_thread();
     choice::settle();
     threads::keep_own_index_only();
 }

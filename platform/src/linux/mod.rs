@@ -9,6 +9,7 @@ mod fork;
 pub(crate) mod front;
 pub(crate) mod pages;
 mod rseq;
+mod segv;
 pub(crate) mod settings;
 pub(crate) mod threads;
 pub(crate) mod tls;

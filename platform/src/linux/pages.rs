@@ -186,6 +186,17 @@ unsafe impl PageProvider for HostPages {
         if moved == to { Ok(()) } else { Err(ProviderError) }
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is ours, and nobody is to access it.
+        checked(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_NONE) })
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the caller's range is ours, and committed.
+        checked(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) })
+    }
+
     unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {
         /// Pages asked about at once.
         const PAGES: usize = 256;
@@ -216,5 +227,42 @@ unsafe impl PageProvider for HostPages {
         let start = start.as_ptr().cast();
         // SAFETY: the caller's range is ours. A hint: failure is silent.
         let _ = checked(|| unsafe { libc::madvise(start, bytes, libc::MADV_NOHUGEPAGE) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the kernel can read the byte: it says so, where we would fault.
+    fn is_readable(at: NonNull<u8>) -> bool {
+        let mut ends = [0; 2];
+        // SAFETY: two descriptors fit; both are closed again; the kernel takes
+        // any address.
+        unsafe {
+            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            let written = libc::write(ends[1], at.as_ptr().cast(), 1);
+            assert_eq!(ends.map(|end| libc::close(end)), [0; 2]);
+            written == 1
+        }
+    }
+
+    #[test]
+    fn protected_pages_cannot_be_read_and_keep_their_contents() {
+        let pages = HostPages::new();
+        let page = pages.page_size();
+        let reservation = pages.reserve(3 * page).expect("address space");
+        let start = reservation.start;
+        // SAFETY: inside the reservation; what is protected is not accessed.
+        unsafe {
+            pages.commit(start, 3 * page).expect("memory");
+            start.write_bytes(7, 3 * page);
+            pages.protect(start.add(page), page).expect("a page");
+            let readable = [0, page, 2 * page].map(|at| is_readable(start.add(at)));
+            assert_eq!(readable, [true, false, true]);
+            pages.unprotect(start, 3 * page).expect("pages");
+            assert!(is_readable(start.add(page)) && start.add(page).read() == 7);
+            pages.release(reservation).expect("whole");
+        }
     }
 }

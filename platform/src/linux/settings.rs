@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use granule_core::base::limits::Limits;
 
+use crate::user::sampling;
 use crate::user::settings::{self as shared, NotYet, Variables};
 
 pub(crate) use shared::tier;
@@ -19,6 +20,9 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// The C library is set up. Sets aside what `GRANULE_RESERVE` says.
 pub(super) fn program_starts() {
     STARTED.store(true, Relaxed);
+    if sampling::settle::<Environ>() {
+        crate::process_heap().sampling_is_known();
+    }
     if let Some((bytes, backing)) = shared::reserve::<Environ>() {
         // Where so much cannot be had the program runs as without.
         let _ = crate::process_heap().preallocate(bytes, backing);

@@ -1,4 +1,4 @@
-//! Three words of each thread, at a fixed offset from the thread pointer.
+//! Four words of each thread, at a fixed offset from the thread pointer.
 //!
 //! `thread_local!` needs `std`, and in a shared library it calls
 //! `__tls_get_addr` (8.9 ns). The *initial-exec* model costs one load more
@@ -31,6 +31,12 @@ core::arch::global_asm!(
     ".type granule_thread_scope_0_1, %object",
     ".size granule_thread_scope_0_1, 8",
     "granule_thread_scope_0_1:",
+    ".zero 8",
+    ".hidden granule_thread_number_0_1",
+    ".globl granule_thread_number_0_1",
+    ".type granule_thread_number_0_1, %object",
+    ".size granule_thread_number_0_1, 8",
+    "granule_thread_number_0_1:",
     ".zero 8",
     ".popsection",
 );
@@ -104,3 +110,9 @@ macro_rules! thread_word {
 thread_word!(slot, set_slot, "granule_thread_slot_0_1", "cache: null before the first miss");
 thread_word!(index, set_index, "granule_thread_index_0_1", "number: null before it has one");
 thread_word!(scope, set_scope, "granule_thread_scope_0_1", "heap for a while: null outside");
+thread_word!(
+    thread,
+    set_thread,
+    "granule_thread_number_0_1",
+    "number by the kernel: null before it was asked for"
+);

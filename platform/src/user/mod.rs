@@ -10,6 +10,7 @@
 //! - [`indices`]: small numbers, handed out without a lock;
 //! - [`numbered`]: the front end of heaps besides the process's;
 //! - [`report`]: the text of a fault;
+//! - `sampling`: how often guard pages are put around a block;
 //! - [`settings`]: what the environment says;
 //! - [`threads`]: a cache per thread, a number per thread.
 
@@ -20,5 +21,7 @@ pub(crate) mod front;
 pub(crate) mod indices;
 pub(crate) mod numbered;
 pub(crate) mod report;
+#[cfg(target_os = "linux")]
+pub(crate) mod sampling;
 pub(crate) mod settings;
 pub(crate) mod threads;

@@ -7,14 +7,14 @@ use granule_core::base::fault::Fault;
 /// The text of a report. What does not fit is cut off: a report cut short is
 /// still a report.
 pub(crate) struct Report {
-    bytes: [u8; 320],
+    bytes: [u8; 512],
     len: usize,
 }
 
 impl Report {
     /// What is wrong, and where to look.
     pub(crate) fn of(fault: Fault) -> Self {
-        let mut report = Self { bytes: [0; 320], len: 0 };
+        let mut report = Self { bytes: [0; 512], len: 0 };
         // Cut off at worst.
         let _ = writeln!(report, "granule: {fault}\ngranule: {}", fault.kind.advice());
         report

@@ -222,9 +222,35 @@ impl<P: PageProvider> Suite<'_, P> {
         let node = self.provider.node(all.start.as_ptr());
         let same = self.provider.node(all.start.as_ptr()) == node;
         self.ensure(same, "memory stays on its node")?;
+        self.protect(low, high)?;
         self.purge(low, high)?;
         self.remap(low, high)?;
         self.release(reservation)
+    }
+
+    /// Protects `low`, which is full of seed 1, beside `high`, full of seed 2.
+    /// That an access faults cannot be tested here.
+    fn protect(&mut self, low: Memory, high: Memory) -> Result<(), Failure> {
+        if !self.can.contains(Capabilities::PROTECT) {
+            return Ok(());
+        }
+        // SAFETY: committed, in pages, accessed by nobody until it is undone.
+        let protected = unsafe {
+            let twice = [(); 2].map(|()| self.provider.protect(low.start, low.bytes).is_ok());
+            twice == [true; 2]
+        };
+        self.report.refusals += u32::from(!protected);
+        self.ensure(high.holds(2), "protect leaves the neighbours alone")?;
+        high.fill(2);
+        // SAFETY: committed, in pages; the second page alone, then all.
+        let open = unsafe {
+            self.provider.unprotect(low.part(self.page, self.page).start, self.page).is_ok()
+                && self.provider.unprotect(low.start, low.bytes).is_ok()
+        };
+        self.ensure(open, "PROTECT: what was protected can be had again")?;
+        self.ensure(low.holds(1), "PROTECT: protected memory keeps its contents")?;
+        low.fill(1);
+        self.ensure(low.holds(1), "PROTECT: memory is writable again")
     }
 
     /// Purges `low`, which is full of seed 1, beside `high`, full of seed 2.

@@ -54,6 +54,9 @@ enum Lie {
     RemapForgets,
     LeaksOnRelease,
     HintErases,
+    ProtectErases,
+    ProtectSpills,
+    StaysProtected,
 }
 
 struct Liar {
@@ -170,6 +173,26 @@ unsafe impl PageProvider for Liar {
         Ok(())
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        match self.lie {
+            // SAFETY: the caller's range is committed.
+            Lie::ProtectErases => unsafe { start.write_bytes(0, bytes) },
+            // SAFETY: the arena's reservations are larger than asked for.
+            Lie::ProtectSpills => unsafe { self.arena.protect(start, bytes + 4096)? },
+            // SAFETY: as the caller's.
+            _ => unsafe { self.arena.protect(start, bytes)? },
+        }
+        Ok(())
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        if self.lies(Lie::StaysProtected) {
+            return Ok(());
+        }
+        // SAFETY: as the caller's.
+        unsafe { self.arena.unprotect(start, bytes) }
+    }
+
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         if self.lies(Lie::HintErases) {
             // SAFETY: the caller's range is committed.
@@ -196,6 +219,9 @@ fn every_broken_promise_of_a_provider_is_named() {
         (Lie::RemapForgets, "REMAP: contents move"),
         (Lie::LeaksOnRelease, "RELEASE: what was released can be had again"),
         (Lie::HintErases, "HUGE: a hint keeps the contents"),
+        (Lie::ProtectErases, "PROTECT: protected memory keeps its contents"),
+        (Lie::ProtectSpills, "protect leaves the neighbours alone"),
+        (Lie::StaysProtected, "PROTECT: protected memory keeps its contents"),
     ] {
         let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
         let liar = Liar { lie, arena, calls: AtomicUsize::new(0), first: AtomicPtr::default() };

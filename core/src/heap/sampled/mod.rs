@@ -1,0 +1,264 @@
+//! Sampled guard pages, after GWP-ASan: now and then a block is given out that
+//! lies on pages of its own between inaccessible ones, so that a program in
+//! production finds its overflows and uses after free at the access, one in
+//! many, at no cost to speak of.
+//!
+//! ```text
+//! alloc  miss ─ countdown ┬ goes on: as ever
+//!                         └ 0: a slot ─ unprotect ─ the block
+//! free   not of the first region ─ in the pool? ─ verify around it ─ protect ─ queue
+//! fault  the platform's handler ─ Heap::explain ─ report
+//! ```
+//!
+//! Hits do not know of it. Who is sampled are those that miss: the first of
+//! each refill of a sheaf, runs that no sheaf has. So the bias is towards blocks
+//! that are kept, or of classes in demand, and away from those that are freed at
+//! once and come from the cache again; and an object's chance does not depend on
+//! its size, up to 16 KiB. Larger ones are not sampled.
+//!
+//! A free by layout hits without a look at the address, and would cache a
+//! sampled block with those of its class. So only the door of C's `malloc`
+//! ([`Heap::alloc_class`]) samples, whose blocks are freed without a layout. The
+//! pool is no region of the heap: its blocks miss.
+//!
+//! Locks: `queue`, a leaf, but that the pool is made under it: then the
+//! provider's own come below.
+//!
+//! - [`pool`]: the slots.
+
+mod pool;
+
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+
+use self::pool::{Pool, Queue, SLOT, Side};
+use super::Heap;
+use super::alloc::Fill;
+use crate::base::config::Config;
+use crate::base::env::Environment;
+use crate::base::fault::Fault;
+use crate::base::origin::{Caller, Origin};
+use crate::base::sampling::Sampling;
+use crate::base::sync::Lock;
+use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
+use crate::provider::{Capabilities, PageProvider};
+use crate::region::AllReleased;
+
+/// Misses after which is asked again whether to sample.
+const ASK_AGAIN: u32 = 256;
+
+/// What a heap samples with.
+pub(crate) struct Sampler<C: Config> {
+    /// Misses until the next sample; 0 before it is known. Counted without an
+    /// exchange: a count may get lost.
+    countdown: AtomicU32,
+    /// The slots, once there are any.
+    pool: AtomicPtr<Pool>,
+    queue: Lock<Queue, C::Env>,
+}
+
+impl<C: Config> Sampler<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            countdown: AtomicU32::new(0),
+            pool: AtomicPtr::new(null_mut()),
+            queue: Lock::new(Queue::new()),
+        }
+    }
+
+    fn pool(&self) -> Option<&'static Pool> {
+        // Acquire: pairs with the Release in `pool_or_make`.
+        // SAFETY: made by `Pool::make`, for ever.
+        unsafe { self.pool.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The pool that an address is in.
+    #[inline]
+    fn pool_of(&self, address: usize) -> Option<&'static Pool> {
+        self.pool().filter(|pool| pool.contains(address))
+    }
+
+    /// Gives the slots back to the provider, live blocks or not, and begins anew.
+    /// What is refused stays in use, and is tried again the next time; of a
+    /// provider that takes nothing back it is forgotten.
+    pub(super) fn release_all(&mut self, provider: &C::Pages) -> AllReleased {
+        let mut all = AllReleased::default();
+        let Some(pool) = self.pool() else { return all };
+        let bytes = pool.reservation().bytes;
+        let takes_back = provider.capabilities().contains(Capabilities::RELEASE);
+        // SAFETY: from `reserve`, and no block of the pool is used any more, by
+        // the exclusive borrow; nor is the pool itself, if that succeeds.
+        if !takes_back || unsafe { provider.release(pool.reservation()) }.is_ok() {
+            *self = Self::new();
+            all.given = if takes_back { bytes } else { 0 };
+        } else {
+            *self.queue.lock() = pool.restart(provider);
+            all.kept = bytes;
+        }
+        all
+    }
+
+    /// Closes the lock for `fork`.
+    pub(crate) fn hold(&self) {
+        self.queue.hold();
+    }
+
+    /// Opens it again.
+    ///
+    /// # Safety
+    ///
+    /// Caller: closed it by [`hold`](Self::hold), see there.
+    pub(crate) unsafe fn unhold(&self) {
+        // SAFETY: by the contract.
+        unsafe { self.queue.unhold() };
+    }
+
+    /// Whether the block of this miss is to be sampled.
+    #[inline]
+    fn counts_down(&self) -> bool {
+        match self.countdown.load(Relaxed) {
+            0 | 1 => true,
+            left => {
+                self.countdown.store(left - 1, Relaxed);
+                false
+            }
+        }
+    }
+}
+
+impl<C: Config> Heap<C> {
+    /// A sampled block, if it is time for one.
+    #[inline]
+    pub(super) fn alloc_sampled(
+        &self,
+        size: usize,
+        fill: Fill,
+        caller: Caller,
+    ) -> Option<NonNull<u8>> {
+        if C::SAMPLES && self.sampler.counts_down() {
+            self.alloc_sampled_now(size, fill, caller)
+        } else {
+            None
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_sampled_now(&self, size: usize, fill: Fill, caller: Caller) -> Option<NonNull<u8>> {
+        let Sampling { rate, slots } = C::sampling();
+        let able = self.provider.capabilities().contains(Capabilities::PROTECT);
+        if rate == 0 || slots == 0 || !able || Self::checks_calls() {
+            self.sampler.countdown.store(ASK_AGAIN, Relaxed);
+            return None;
+        }
+        let random = self.cache.random();
+        let first = self.sampler.countdown.load(Relaxed) == 0;
+        // 1 to twice the rate less 1: the rate in the mean.
+        let next = 1 + (random >> 8) as u32 % (2 * rate.min(u32::MAX / 2) - 1);
+        self.sampler.countdown.store(next, Relaxed);
+        // The next miss, or at the rate of 1 this one.
+        if size > SLOT || first && next > 1 {
+            return None;
+        }
+        let pool = self.pool_or_make(slots.min(Sampling::MOST_SLOTS))?;
+        let slot = pool.take(&mut self.sampler.queue.lock())?;
+        let side = if random & 1 == 0 { Side::First } else { Side::Last };
+        // What `malloc` promises.
+        let align = if size > 8 { 16 } else { 8 };
+        let origin = Origin { thread: C::Env::thread(), caller };
+        let block = pool.open(&self.provider, slot, size, align, side, origin);
+        let Some(block) = block else {
+            pool.put(&mut self.sampler.queue.lock(), slot);
+            return None;
+        };
+        if fill == Fill::Zero {
+            // SAFETY: ours, of that size.
+            unsafe { block.write_bytes(0, size) };
+        }
+        Some(block)
+    }
+
+    fn pool_or_make(&self, slots: u32) -> Option<&'static Pool> {
+        if let Some(pool) = self.sampler.pool() {
+            return Some(pool);
+        }
+        {
+            let mut queue = self.sampler.queue.lock();
+            if self.sampler.pool().is_none() {
+                let (pool, free) = Pool::make(&self.provider, slots)?;
+                *queue = free;
+                // Release: pairs with the Acquire in `pool`.
+                let pool = core::ptr::from_ref(pool).cast_mut();
+                self.sampler.pool.store(pool, Ordering::Release);
+            }
+        }
+        // Perhaps by two threads: it is as good twice.
+        C::Env::guards_begin();
+        self.sampler.pool()
+    }
+
+    /// Frees a sampled block; `false` when the pointer is not into the pool.
+    pub(super) fn free_sampled(&self, pointer: NonNull<u8>, caller: Caller) -> bool {
+        if !C::SAMPLES {
+            return false;
+        }
+        let Some(pool) = self.sampler.pool_of(pointer.addr().get()) else { return false };
+        let origin = Origin { thread: C::Env::thread(), caller };
+        match pool.close(&self.provider, pointer, origin) {
+            Ok(slot) => pool.put(&mut self.sampler.queue.lock(), slot),
+            Err(fault) => C::Env::fatal(fault),
+        }
+        true
+    }
+
+    /// Bytes of the sampled block at a pointer; `None` when that is not into the
+    /// pool.
+    pub(super) fn usable_sampled(&self, pointer: NonNull<u8>) -> Option<usize> {
+        let address = pointer.addr().get();
+        let pool = self.sampler.pool_of(address).filter(|_| C::SAMPLES)?;
+        Some(pool.live(address).unwrap_or_else(|fault| C::Env::fatal(fault)))
+    }
+
+    /// Moves a sampled block of `size` bytes into one of `new_size`; null when
+    /// memory is short, and the block is as it was.
+    pub(super) fn realloc_sampled(
+        &self,
+        pointer: NonNull<u8>,
+        size: usize,
+        new_size: usize,
+        caller: Caller,
+    ) -> *mut u8 {
+        let align = if new_size > 8 { 16 } else { 8 };
+        let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
+        let moved = self.alloc_raw(new, Fill::Any);
+        if !moved.is_null() {
+            // SAFETY: both are live, different, and large enough.
+            unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, size.min(new_size)) };
+            self.free_sampled(pointer, caller);
+        }
+        moved
+    }
+
+    /// Asks [`Config::sampling`] at the next miss: for who finds out at run time,
+    /// after blocks have been allocated.
+    pub fn sampling_is_known(&self) {
+        self.sampler.countdown.store(0, Relaxed);
+    }
+
+    /// What an access means that has faulted at `address`: the report about the
+    /// block it was meant for, or `None` where the address is none of the
+    /// heap's guarded memory. For handlers of page faults and of signals: only
+    /// reads, takes no lock, and what it returns may be given to
+    /// [`Environment::fatal`].
+    #[must_use]
+    pub fn explain(&self, address: usize) -> Option<Fault> {
+        if !C::SAMPLES {
+            return None;
+        }
+        self.sampler.pool_of(address).map(|pool| pool.explain(address))
+    }
+}
+
+#[cfg(test)]
+#[path = "sampled_tests.rs"]
+mod tests;
