@@ -1,7 +1,8 @@
 /* One mistake a case, which a tier of checks catches at once, later or not.
  *
- * A case prints the pointer it misuses and, when the call that is the mistake
- * (or the next one on the block) has returned, "survived". Then it goes on as a
+ * A case prints the pointer it misuses; "accessed" when the access that is the
+ * mistake, if it is one, has been made; and "survived" when the call that is the
+ * mistake (or the next one on the block) has returned. Then it goes on as a
  * program would, which is when a later check may come. */
 #pragma GCC diagnostic ignored "-Wfree-nonheap-object"
 #pragma GCC diagnostic ignored "-Wuse-after-free"
@@ -29,6 +30,12 @@ static void about_to_misuse(void *pointer)
 static void survived(void)
 {
     say("survived\n", 9);
+}
+
+/* The access that is the mistake has not stopped the program. */
+static void accessed(void)
+{
+    say("accessed\n", 9);
 }
 
 /* What the program does next: enough to empty every cache and quarantine. */
@@ -64,6 +71,7 @@ static void in_another_thread(void *block)
 static void free_as_mistake(void *block, size_t size)
 {
     about_to_misuse(block);
+    accessed();
     free(HIDE(block));
     survived();
     go_on(size);
@@ -104,6 +112,7 @@ CASE(double_free_in_another_thread)
     char *block = among_others(SIZE);
     free(HIDE(block));
     about_to_misuse(block);
+    accessed();
     in_another_thread(block);
     survived();
     go_on(SIZE);
@@ -117,6 +126,7 @@ CASE(double_free_of_a_block_used_again)
     for (int i = 0; i < 4; i++)
         CHECK((again[i] = malloc(SIZE)) != NULL);
     about_to_misuse(block);
+    accessed();
     free(HIDE(block));
     survived();
     go_on(SIZE);
@@ -169,6 +179,7 @@ CASE(wrong_size_of_another_class)
     CHECK(free_sized != NULL);
     char *block = among_others(SIZE);
     about_to_misuse(block);
+    accessed();
     free_sized(HIDE(block), 2 * SIZE);
     survived();
     go_on(2 * SIZE);
@@ -179,6 +190,7 @@ CASE(wrong_size_of_the_same_class)
     CHECK(free_sized != NULL);
     char *block = among_others(SIZE);
     about_to_misuse(block);
+    accessed();
     free_sized(HIDE(block), SIZE - 1);
     survived();
     go_on(SIZE);
@@ -189,6 +201,7 @@ CASE(realloc_of_a_freed_block)
     char *block = among_others(SIZE);
     free(HIDE(block));
     about_to_misuse(block);
+    accessed();
     CHECK(realloc(HIDE(block), 4 * SIZE) != NULL);
     survived();
     go_on(SIZE);
@@ -199,32 +212,69 @@ static void write_at(char *block, long at)
     ((volatile char *)HIDE(block))[at] = 0x55;
 }
 
+/* Writes beside a block, which is found when it is freed, if then. */
+static void write_and_free(char *block, long at)
+{
+    about_to_misuse(block);
+    write_at(block, at);
+    accessed();
+    free(HIDE(block));
+    survived();
+    go_on(SIZE);
+}
+
+/* Accesses a freed block, which is found when it is used again, if then. */
+static void after_free(char *block, int writes)
+{
+    about_to_misuse(block);
+    free(HIDE(block));
+    if (writes)
+        write_at(block, 7);
+    else
+        (void)((volatile char *)HIDE(block))[7];
+    accessed();
+    survived();
+    go_on(SIZE);
+}
+
 CASE(one_byte_past_the_end)
 {
-    char *block = among_others(SIZE);
-    write_at(block, SIZE);
-    free_as_mistake(block, SIZE);
+    write_and_free(among_others(SIZE), SIZE);
 }
 
 CASE(one_byte_past_the_end_of_a_large_block)
 {
-    char *block = malloc(LARGE);
-    write_at(block, LARGE);
-    free_as_mistake(block, SIZE);
+    write_and_free(malloc(LARGE), LARGE);
+}
+
+CASE(one_byte_past_the_end_of_an_odd_large_block)
+{
+    write_and_free(malloc(LARGE + 1), LARGE + 1);
+}
+
+CASE(into_the_next_large_block)
+{
+    /* Both of them, so that there is one behind. */
+    char *block = malloc(LARGE), *other = malloc(LARGE);
+    CHECK(block != NULL && other != NULL);
+    write_and_free(block, LARGE + 5000);
 }
 
 CASE(one_byte_before_the_start)
 {
-    char *block = among_others(SIZE);
-    write_at(block, -1);
-    free_as_mistake(block, SIZE);
+    write_and_free(among_others(SIZE), -1);
 }
 
 CASE(one_byte_before_the_start_of_a_large_block)
 {
-    char *block = malloc(LARGE);
-    write_at(block, -1);
-    free_as_mistake(block, SIZE);
+    write_and_free(malloc(LARGE), -1);
+}
+
+CASE(before_the_pages_of_a_large_block)
+{
+    char *other = malloc(LARGE), *block = malloc(LARGE);
+    CHECK(block != NULL && other != NULL);
+    write_and_free(block, -5000);
 }
 
 CASE(many_bytes_past_the_end)
@@ -233,6 +283,7 @@ CASE(many_bytes_past_the_end)
     char *block = among_others(SIZE);
     about_to_misuse(block);
     memset(HIDE(block), 0x55, SIZE + 128);
+    accessed();
     free(HIDE(block));
     survived();
     for (int i = 0; i < 64; i++)
@@ -242,27 +293,68 @@ CASE(many_bytes_past_the_end)
 
 CASE(write_after_free)
 {
-    char *block = among_others(SIZE);
-    about_to_misuse(block);
-    free(HIDE(block));
-    write_at(block, 7);
-    survived();
-    go_on(SIZE);
+    after_free(among_others(SIZE), 1);
 }
 
 CASE(write_after_free_of_a_large_block)
 {
-    char *block = malloc(LARGE);
-    about_to_misuse(block);
+    after_free(malloc(LARGE), 1);
+}
+
+CASE(read_after_free)
+{
+    after_free(among_others(SIZE), 0);
+}
+
+CASE(read_after_free_of_a_large_block)
+{
+    after_free(malloc(LARGE), 0);
+}
+
+/* Functions of which the calls return into themselves. */
+static __attribute__((noinline)) void *allocates(size_t size)
+{
+    void *block = malloc(size);
+    CHECK(block != NULL);
+    return block;
+}
+
+static __attribute__((noinline)) void *frees(void *block)
+{
+    static char text[32];
     free(HIDE(block));
-    write_at(block, 7);
-    survived();
-    go_on(SIZE);
+    say(text, (size_t)snprintf(text, sizeof text, "%d\n", (int)gettid()));
+    return NULL;
+}
+
+/* Tells the block, the threads, and the functions that allocate and free. */
+static void freed_in_another_thread(size_t size)
+{
+    char text[64];
+    pthread_t thread;
+    void *block = allocates(size);
+    about_to_misuse(block);
+    say(text, (size_t)snprintf(text, sizeof text, "%d\n", (int)gettid()));
+    CHECK(pthread_create(&thread, NULL, frees, block) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    say(text, (size_t)snprintf(text, sizeof text, "%p\n%p\n", (void *)allocates, (void *)frees));
+    free(HIDE(block));
+}
+
+CASE(who_freed_a_small_block)
+{
+    freed_in_another_thread(SIZE);
+}
+
+CASE(who_freed_a_large_block)
+{
+    freed_in_another_thread(LARGE);
 }
 
 CASE(nothing_wrong)
 {
     about_to_misuse(NULL);
+    accessed();
     survived();
     for (size_t size = 1; size < 3 * MIB; size += size / 3 + 1) {
         char *block = malloc(size), *zero = calloc(1, size), *page = NULL;

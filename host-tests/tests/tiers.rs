@@ -1,6 +1,6 @@
 //! What each tier of checks catches: the table in the README, cell by cell.
 //!
-//! *At once* means before the call that is the mistake (or the next one on the
+//! *At the access* means that it faults, *at once* before the call that is the mistake (or the next one on the
 //! block) returns, *later* means while the program goes on, *no* that it ends as
 //! if nothing had been wrong.
 #![cfg(target_os = "linux")]
@@ -11,17 +11,19 @@ use granule_host_tests::{Exit, Linkage, Source};
 /// When a mistake is caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caught {
+    AtAccess,
     AtOnce,
     Later,
     No,
     /// Later or not: of two copies in caches both may stay there.
     Perhaps,
 }
-use Caught::{AtOnce, Later, No, Perhaps};
+use Caught::{AtAccess, AtOnce, Later, No, Perhaps};
 
 impl Caught {
     fn name(self) -> &'static str {
         match self {
+            AtAccess => "at the access",
             AtOnce => "at once",
             Later => "later",
             No => "no",
@@ -50,11 +52,20 @@ const ROWS: &[Row] = &[
     Row("wrong size, of the same class", "wrong_size_of_the_same_class", [No, AtOnce, AtOnce]),
     Row("realloc of a freed block", "realloc_of_a_freed_block", [Later, AtOnce, AtOnce]),
     Row("one byte past the end", "one_byte_past_the_end", [No, No, AtOnce]),
-    Row("… of a large block", "one_byte_past_the_end_of_a_large_block", [No, No, AtOnce]),
+    Row("… of a large block", "one_byte_past_the_end_of_a_large_block", [No, No, AtAccess]),
+    Row(
+        "… whose size is no multiple of 16",
+        "one_byte_past_the_end_of_an_odd_large_block",
+        [No, No, AtOnce],
+    ),
+    Row("from a large block into the next", "into_the_next_large_block", [No, No, AtAccess]),
     Row("one byte before the start", "one_byte_before_the_start", [No, AtOnce, AtOnce]),
     Row("… of a large block", "one_byte_before_the_start_of_a_large_block", [No, AtOnce, AtOnce]),
+    Row("… a page before it", "before_the_pages_of_a_large_block", [No, No, AtAccess]),
     Row("write after free", "write_after_free", [No, No, Later]),
-    Row("… of a large block", "write_after_free_of_a_large_block", [No, No, Later]),
+    Row("… of a large block", "write_after_free_of_a_large_block", [No, No, AtAccess]),
+    Row("read after free", "read_after_free", [No, No, No]),
+    Row("… of a large block", "read_after_free_of_a_large_block", [No, No, AtAccess]),
     Row("nothing", "nothing_wrong", [No, No, No]),
 ];
 
@@ -71,9 +82,17 @@ fn caught(case: &str, tier: &str, linkage: Linkage) -> Result<Caught> {
     let pointer = lines.next().with_context(told)?;
     let report = outcome.stderr.lines().find(|line| line.starts_with("granule: 0x"));
     let report = report.with_context(told)?;
+    if lines.next() != Some("accessed") {
+        ensure!(report.contains(pointer) && report.contains(" at 0x"), "{}", told());
+        return Ok(AtAccess);
+    }
     let survived = lines.next() == Some("survived");
     // A later report may name another block that the mistake has damaged.
     ensure!(survived || report.contains(pointer), "{}", told());
+    // Where every call is checked, who allocated is told with the size.
+    let tracked = tier == "moderate" || tier == "full";
+    let named = !report.contains("(a block of ") || report.contains("allocated by thread ");
+    ensure!(!tracked || named, "{}", told());
     Ok(if survived { Later } else { AtOnce })
 }
 
@@ -108,6 +127,46 @@ fn moderate() -> Result<()> {
 #[test]
 fn full() -> Result<()> {
     tier(2)
+}
+
+/// The number behind `what`, up to what ends it.
+fn number<'a>(report: &'a str, what: &str) -> Result<&'a str> {
+    let rest = report.split_once(what).with_context(|| format!("no {what:?} in {report:?}"))?.1;
+    rest.split([' ', ',', ')']).next().context("no number")
+}
+
+#[test]
+fn reports_tell_who_allocated_and_who_freed() -> Result<()> {
+    for tier in ["moderate", "full"] {
+        for linkage in [Linkage::Preload, Linkage::Static] {
+            for case in ["who_freed_a_small_block", "who_freed_a_large_block"] {
+                let program = Source::new("tiers.c").program(linkage)?;
+                let outcome = program.run()?.arg(case).env("GRANULE_CHECK", tier).outcome()?;
+                let told = || format!("{case} {tier} {linkage:?}: {}", outcome.describe());
+                let report = outcome.stderr.lines().next().with_context(told)?;
+                let said: Vec<_> = outcome.stdout.lines().collect();
+                let [pointer, allocated, freed, alloc_at, free_at, ..] = said[..] else {
+                    anyhow::bail!("{}", told());
+                };
+                ensure!(
+                    report.starts_with(&format!("granule: {pointer}: double free")),
+                    "{}",
+                    told()
+                );
+                ensure!(number(report, "allocated by thread ")? == allocated, "{}", told());
+                ensure!(number(report, "freed by thread ")? == freed, "{}", told());
+                // The calls return into the functions that made them.
+                let (by, freed_by) = report.split_once(", freed by ").with_context(told)?;
+                for (line, function) in [(by, alloc_at), (freed_by, free_at)] {
+                    let at = line.rsplit_once(" at 0x").with_context(told)?.1;
+                    let at = u64::from_str_radix(at, 16)?;
+                    let from = u64::from_str_radix(function.trim_start_matches("0x"), 16)?;
+                    ensure!((from..from + 200).contains(&at), "{}", told());
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

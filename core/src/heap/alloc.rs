@@ -46,7 +46,7 @@ impl<C: Config> Heap<C> {
             let class = Class::of_tabled(layout.size(), layout.align());
             (class, self.pop_first(class))
         };
-        if hit.is_null() { self.alloc_slow(layout, class, Fill::Any) } else { hit }
+        if hit.is_null() { self.alloc_slow(layout, class, Fill::Any, Caller::UNKNOWN) } else { hit }
     }
 
     /// Allocates `layout`, all zero. As [`alloc`](Self::alloc) otherwise;
@@ -62,7 +62,7 @@ impl<C: Config> Heap<C> {
             (class, self.pop_first(class))
         };
         if hit.is_null() {
-            return self.alloc_slow(layout, class, Fill::Zero);
+            return self.alloc_slow(layout, class, Fill::Zero, Caller::UNKNOWN);
         }
         // SAFETY: a block of the class, at least the layout's size.
         unsafe { hit.write_bytes(0, layout.size()) };
@@ -74,10 +74,10 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn alloc_medium(&self, layout: Layout, fill: Fill) -> *mut u8 {
         if Self::checks_calls() {
-            return self.alloc_checked(layout, fill);
+            return self.alloc_checked(layout, fill, Caller::UNKNOWN);
         }
         let block = self.alloc_raw(layout, fill);
-        self.checked_meanwhile(block, layout, fill)
+        self.checked_meanwhile(block, layout, fill, Caller::UNKNOWN)
     }
 
     /// Allocates without asking for the tier.
@@ -141,7 +141,7 @@ impl<C: Config> Heap<C> {
             return block.as_ptr();
         }
         match Layout::from_size_align(size, 1) {
-            Ok(layout) => self.alloc_slow(layout, class, fill),
+            Ok(layout) => self.alloc_slow(layout, class, fill, caller),
             Err(_) => null_mut(),
         }
     }
@@ -149,24 +149,30 @@ impl<C: Config> Heap<C> {
     /// The layout comes first, as in the callers: a jump, no move of registers.
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
+    fn alloc_slow(&self, layout: Layout, class: Class, fill: Fill, caller: Caller) -> *mut u8 {
         if Self::checks_calls() {
-            return self.alloc_checked(layout, fill);
+            return self.alloc_checked(layout, fill, caller);
         }
         let block = self.alloc_uncached(layout, class, fill);
-        self.checked_meanwhile(block, layout, fill)
+        self.checked_meanwhile(block, layout, fill, caller)
     }
 
     /// The block, or another one where the tier was found out on the way.
     #[inline]
-    fn checked_meanwhile(&self, block: *mut u8, layout: Layout, fill: Fill) -> *mut u8 {
+    fn checked_meanwhile(
+        &self,
+        block: *mut u8,
+        layout: Layout,
+        fill: Fill,
+        caller: Caller,
+    ) -> *mut u8 {
         if !Self::checks_calls() {
             return block;
         }
         if let Some(block) = NonNull::new(block) {
             self.free_raw(block);
         }
-        self.alloc_checked(layout, fill)
+        self.alloc_checked(layout, fill, caller)
     }
 
     fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {

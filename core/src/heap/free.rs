@@ -34,7 +34,7 @@ impl<C: Config> Heap<C> {
     #[inline]
     pub unsafe fn dealloc(&self, pointer: NonNull<u8>, layout: Layout) {
         if C::TIER.checks_calls() {
-            return self.free_checked(pointer, Some(layout));
+            return self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
         }
         let (size, align) = (layout.size(), layout.align());
         if size >= TABLED {
@@ -58,7 +58,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn dealloc_slow(&self, pointer: NonNull<u8>, layout: Layout, class: Class) {
         if Self::checks_calls() {
-            return self.free_checked(pointer, Some(layout));
+            return self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
         }
         self.free_slow(pointer, class);
     }
@@ -67,7 +67,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn dealloc_medium(&self, pointer: NonNull<u8>, layout: Layout) {
         if Self::checks_calls() {
-            return self.free_checked(pointer, Some(layout));
+            return self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
         }
         let class = Self::class(layout);
         // SAFETY: the contract of `dealloc`.
@@ -85,7 +85,7 @@ impl<C: Config> Heap<C> {
     #[inline]
     pub unsafe fn free(&self, pointer: NonNull<u8>) {
         if C::TIER.checks_calls() {
-            return self.free_checked(pointer, None);
+            return self.free_checked(pointer, None, Caller::UNKNOWN);
         }
         // SAFETY: by the contract.
         let Some(class) = (unsafe { self.regions.first_class_of(pointer.as_ptr()) }) else {
@@ -113,7 +113,7 @@ impl<C: Config> Heap<C> {
         caller: Caller,
     ) {
         if Self::checks_calls() {
-            return self.free_checked(pointer, layout);
+            return self.free_checked(pointer, layout, caller);
         }
         if !self.free_sampled(pointer, caller) {
             self.free_raw(pointer);
@@ -160,7 +160,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn free_further(&self, pointer: NonNull<u8>) {
         if Self::checks_calls() {
-            return self.free_checked(pointer, None);
+            return self.free_checked(pointer, None, Caller::UNKNOWN);
         }
         self.free_missed(pointer, Class::LARGE);
     }
@@ -170,7 +170,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn free_slow(&self, pointer: NonNull<u8>, class: Class) {
         if Self::checks_calls() {
-            return self.free_checked(pointer, None);
+            return self.free_checked(pointer, None, Caller::UNKNOWN);
         }
         // SAFETY: given up by the caller; or the class misses.
         if !unsafe { self.front.push_again(class, pointer.as_ptr()) } {

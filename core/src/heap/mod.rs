@@ -178,7 +178,7 @@ impl<C: Config> Heap<C> {
             slab_run_bytes += slabs.slabs * class.info().slab_pages as usize;
         }
         slab_run_bytes *= crate::base::units::PAGE_SIZE;
-        stats.quarantined_bytes = self.checks.quarantine.bytes();
+        stats.quarantined_bytes = self.checks.quarantine.bytes() + self.checks.hidden.bytes();
         stats.cached_bytes = self.cache.cached_bytes();
         stats.parked_bytes = self.cache.parked_bytes(&self.regions);
         let not_large = slab_run_bytes + own_bytes + stats.parked_bytes;

@@ -43,7 +43,7 @@ impl<C: Config> Heap<C> {
     /// is gone.
     pub unsafe fn realloc(&self, pointer: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
         if Self::checks_calls() {
-            return self.realloc_checked(pointer, Some(layout), new_size);
+            return self.realloc_checked(pointer, Some(layout), new_size, Caller::UNKNOWN);
         }
         // SAFETY: by the contract.
         unsafe { self.realloc_raw(pointer, layout, new_size) }
@@ -89,7 +89,7 @@ impl<C: Config> Heap<C> {
         caller: Caller,
     ) -> *mut u8 {
         if Self::checks_calls() {
-            return self.realloc_checked(pointer, None, new_size);
+            return self.realloc_checked(pointer, None, new_size, caller);
         }
         let Some(located) = self.regions.locate(pointer.as_ptr()) else {
             let Some(size) = self.usable_sampled(pointer) else {

@@ -78,9 +78,10 @@ impl<C: Config> Heap<C> {
     }
 
     /// Before `fork`: closes every lock, so that the child finds all records
-    /// whole. Lock order: quarantine, queue of samples, slabs, depot, pool, registry, stashes, growth, set.
+    /// whole. Lock order: quarantines, queue of samples, slabs, depot, pool, registry, stashes, growth, set.
     pub fn before_fork(&self) {
         self.checks.quarantine.hold();
+        self.checks.hidden.hold();
         self.sampler.hold();
         self.slabs.hold();
         self.cache.hold();
@@ -100,6 +101,7 @@ impl<C: Config> Heap<C> {
             self.cache.unhold();
             self.slabs.unhold();
             self.sampler.unhold();
+            self.checks.hidden.unhold();
             self.checks.quarantine.unhold();
         }
     }

@@ -60,6 +60,27 @@ impl Located<'_> {
         used.is_none_or(|end| end <= self.page)
     }
 
+    /// The start of the used run that the page is in. Walks back to it, without
+    /// a lock: whoever asks has a block there, or reports.
+    pub(crate) fn used_run_around(&self) -> Option<Self> {
+        let tables = &self.region.tables;
+        let (page, len) = (0..=self.page).rev().find_map(|page| {
+            let free = || tables.free_run_at(page).map(|_| (page, 0));
+            tables.used_run_at(page).map(|len| (page, len)).or_else(free)
+        })?;
+        (self.page - page < len).then_some(Self { region: self.region, page })
+    }
+
+    /// First byte of the page.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.region.page(self.page)
+    }
+
+    /// The page's descriptor.
+    pub(crate) fn descriptor(&self) -> NonNull<u8> {
+        self.region.tables.descriptor(self.page)
+    }
+
     /// What the provider can do with the page.
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.region.capabilities

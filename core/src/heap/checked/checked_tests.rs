@@ -5,9 +5,10 @@ use std::alloc::Layout;
 use std::vec::Vec;
 
 use crate::base::config::Config;
+use crate::base::fault::FaultKind;
 use crate::base::tier::Tier;
 use crate::cache::guarded::Guarded;
-use crate::check::arena::Arena;
+use crate::check::arena::{Arena, Refuse};
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
@@ -154,6 +155,76 @@ fn what_cannot_be_had_is_null_and_changes_nothing() {
     }
 }
 
+const LARGE: Layout = match Layout::from_size_align(100_000, 16) {
+    Ok(layout) => layout,
+    Err(_) => panic!("small"),
+};
+
+/// What an access so far from a block would be reported as, if it faulted.
+fn explained(heap: &Heap<Full>, block: NonNull<u8>, by: isize) -> Option<FaultKind> {
+    heap.explain(block.addr().get().wrapping_add_signed(by)).map(|fault| {
+        assert_eq!((fault.address, fault.size), (block.addr().get(), Some(LARGE.size())));
+        fault.kind
+    })
+}
+
+#[test]
+fn large_blocks_stand_between_guards_and_are_inaccessible_once_freed() {
+    for page in [4096, 16 << 10, 64 << 10] {
+        migrate(0);
+        let arena = Arena::new(page, Capabilities::all(), 64 << 20);
+        let heap = for_ever(Heap::<Full>::new(arena, Guarded::new()));
+        let block = filled(heap, LARGE, 7);
+        let (start, size) = (block.addr().get(), LARGE.size());
+        assert!((start + size).is_multiple_of(page), "the guard is behind the last byte");
+        assert_eq!(explained(heap, block, size as isize), Some(FaultKind::PastEnd));
+        let before = explained(heap, block, -2 * page as isize - 32);
+        assert!(before.is_none_or(|kind| kind == FaultKind::BeforeStart), "{before:?}");
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, LARGE) };
+        assert_eq!(explained(heap, block, 0), Some(FaultKind::UsedAfterFree));
+        assert_eq!(explained(heap, block, 70_000), Some(FaultKind::UsedAfterFree));
+        assert!(heap.stats().quarantined_bytes >= size);
+        heap.reclaim();
+        assert_eq!(explained(heap, block, 0), None);
+        let stats = heap.stats();
+        assert_eq!((stats.live_bytes(), stats.quarantined_bytes), (0, 0), "{stats:?}");
+        heap.check().expect("sound");
+    }
+}
+
+#[test]
+fn large_blocks_do_with_what_is_refused() {
+    let run = |heap: &Heap<Full>| {
+        for _ in 0..3 {
+            let Some(block) = NonNull::new(heap.alloc(LARGE)) else { continue };
+            // SAFETY: live, of that layout.
+            unsafe {
+                block.write_bytes(3, LARGE.size());
+                heap.dealloc(block, LARGE);
+            }
+        }
+        heap.reclaim();
+    };
+    let calls = {
+        let heap = heap::<Full>();
+        heap.provider().refuse(Refuse::Nothing);
+        run(heap);
+        heap.provider().calls()
+    };
+    assert!(calls > 10, "{calls}");
+    for number in 0..calls {
+        let heap = heap::<Full>();
+        heap.provider().refuse(Refuse::Call(number));
+        run(heap);
+        heap.provider().refuse(Refuse::Nothing);
+        heap.check().expect("sound");
+        let block = filled(heap, LARGE, 1);
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(block, LARGE) };
+    }
+}
+
 macro_rules! found {
     ($($name:ident: $config:ty, $expected:literal, |$heap:ident, $block:ident| $mistake:expr;)+) => {
         $(
@@ -174,6 +245,22 @@ found! {
     a_double_free: Moderate, "double free", |heap, block| {
         heap.dealloc(block, SMALL);
         heap.dealloc(block, SMALL);
+    };
+    a_double_free_of_a_large_block: Full, "double free", |heap, block| {
+        heap.free(block);
+        let block = alloc(heap, LARGE);
+        heap.dealloc(block, LARGE);
+        heap.dealloc(block, LARGE);
+    };
+    a_free_inside_a_large_block: Full, "invalid pointer", |heap, block| {
+        heap.free(block);
+        heap.free(alloc(heap, LARGE).add(4096));
+    };
+    a_write_before_a_large_block: Full, "before its start", |heap, block| {
+        heap.free(block);
+        let block = alloc(heap, LARGE);
+        block.sub(1).write(0x5a);
+        heap.dealloc(block, LARGE);
     };
     a_double_free_without_layout: Full, "double free", |heap, block| {
         heap.free(block);

@@ -17,17 +17,25 @@
 //! sets itself up) are raw ones, and all lie below the end that the heap had
 //! then. H1: at and above that address every block that is out has a header.
 //!
+//! Large blocks in [`Tier::Full`] lie between guard pages, and wait in quarantine
+//! as inaccessible memory.
+//!
 //! - [`header`]: what stands before a block;
-//! - [`quarantine`]: where freed blocks wait.
+//! - [`guarded`]: large blocks between guard pages;
+//! - [`quarantine`]: where freed blocks wait;
+//! - `realloc`: other sizes for blocks.
 
+mod guarded;
 mod header;
 pub(crate) mod quarantine;
+mod realloc;
 
-use crate::base::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
-use self::header::{Block, HEADER, Header, State};
+use self::guarded::{Guarded, WAITING, slack};
+use self::header::{ALIGN, Block, HEADER, Header, State};
 use self::quarantine::{Quarantine, none_out};
 use super::Heap;
 use super::alloc::Fill;
@@ -35,7 +43,9 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
+use crate::base::origin::{Caller, Origin};
 use crate::base::tier::Tier;
+use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
 
 /// Bytes behind a block that are verified when it is freed.
@@ -46,13 +56,27 @@ const CANARY: u8 = 0xc9;
 const POISON: u8 = 0xdf;
 const POISONED: usize = 64 << 10;
 
+/// Bytes of freed blocks that wait at most.
+const QUARANTINED: usize = 4 << 20;
+
 /// What a heap in a checked tier has besides.
 pub(crate) struct Checks<C: Config> {
     /// Seals the headers; 0 before the first.
     key: AtomicUsize,
     /// Below this address there may be raw blocks (H1); 0 before it is known.
     raw_below: AtomicUsize,
+    /// Whether there has been a guarded block.
+    has_guards: AtomicBool,
     pub(crate) quarantine: Quarantine<C>,
+    /// Of inaccessible blocks.
+    pub(crate) hidden: Quarantine<C>,
+}
+
+/// A live block that has been verified.
+struct Found<'a> {
+    header: Header,
+    block: Block,
+    guarded: Option<Guarded<'a>>,
 }
 
 impl<C: Config> Checks<C> {
@@ -60,7 +84,9 @@ impl<C: Config> Checks<C> {
         Self {
             key: AtomicUsize::new(0),
             raw_below: AtomicUsize::new(0),
-            quarantine: Quarantine::new(),
+            has_guards: AtomicBool::new(false),
+            quarantine: Quarantine::new(QUARANTINED),
+            hidden: Quarantine::new(WAITING),
         }
     }
 
@@ -95,14 +121,22 @@ impl<C: Config> Heap<C> {
 
     /// Allocates a block with a header.
     #[cold]
-    pub(super) fn alloc_checked(&self, layout: Layout, fill: Fill) -> *mut u8 {
+    pub(super) fn alloc_checked(&self, layout: Layout, fill: Fill, caller: Caller) -> *mut u8 {
         let (tier, block) = (C::tier(), Block::of(layout));
         if self.checks.raw_below.load(Relaxed) == 0 {
             self.checks.raw_below.store(self.regions.first_end().max(1), Relaxed);
         }
-        let Some(raw_layout) = block.raw_layout(tail(tier)) else { return null_mut() };
-        let raw = NonNull::new(self.alloc_raw(raw_layout, fill));
-        raw.map_or(null_mut(), |raw| self.dress(raw, block, tier).as_ptr())
+        let guarded = self.guarded_layout(block, tier);
+        let raw_layout = guarded.or_else(|| block.raw_layout(tail(tier)));
+        let Some(raw_layout) = raw_layout else { return null_mut() };
+        let Some(raw) = NonNull::new(self.alloc_raw(raw_layout, fill)) else { return null_mut() };
+        let by = by::<C>(caller);
+        if guarded.is_some() {
+            self.dress(self.guard(raw, block, by), block, slack(block), by)
+        } else {
+            // SAFETY: the raw block is ours, as long as head and block.
+            self.dress(unsafe { raw.add(block.head()) }, block, tail(tier), by)
+        }
     }
 
     /// The same without waiting for anybody.
@@ -111,45 +145,65 @@ impl<C: Config> Heap<C> {
         let (tier, block) = (C::tier(), Block::of(layout));
         let Some(raw_layout) = block.raw_layout(tail(tier)) else { return null_mut() };
         let raw = NonNull::new(self.alloc_nolock_raw(raw_layout));
-        raw.map_or(null_mut(), |raw| self.dress(raw, block, tier).as_ptr())
+        let Some(raw) = raw else { return null_mut() };
+        // SAFETY: the raw block is ours, as long as head and block.
+        let pointer = unsafe { raw.add(block.head()) };
+        self.dress(pointer, block, tail(tier), by::<C>(Caller::UNKNOWN))
     }
 
-    /// Makes a block of a raw one: header and tail.
-    fn dress(&self, raw: NonNull<u8>, block: Block, tier: Tier) -> NonNull<u8> {
-        // SAFETY: the raw block is ours, as long as head, block and tail.
-        let (pointer, header) = unsafe {
-            let pointer = raw.add(block.head());
-            (pointer, Header::of(pointer, self.checks.key()))
-        };
+    /// Makes a block of its place: header and `tail` bytes behind it.
+    #[inline]
+    fn dress(&self, pointer: NonNull<u8>, block: Block, tail: usize, by: Origin) -> *mut u8 {
+        // SAFETY: the place is ours, and has room for a header before it.
+        let header = unsafe { Header::of(pointer, self.checks.key()) };
         if matches!(header.read(), Some((_, State::Live))) {
             // Two have it now.
             self.fault(FaultKind::Corrupted, pointer);
         }
-        header.write(block);
-        if tier == Tier::Full {
-            // SAFETY: as above.
-            unsafe { pointer.add(block.size).write_bytes(CANARY, TAIL) };
-        }
-        pointer
+        header.write(block, by);
+        // SAFETY: as above, and for the tail behind it.
+        unsafe { pointer.add(block.size).write_bytes(CANARY, tail) };
+        pointer.as_ptr()
     }
 
     /// Frees a block after it has been verified, with its layout if the
     /// caller was told.
     #[cold]
-    pub(super) fn free_checked(&self, pointer: NonNull<u8>, layout: Option<Layout>) {
-        let Some((header, block)) = self.verify(pointer, layout) else {
+    pub(super) fn free_checked(
+        &self,
+        pointer: NonNull<u8>,
+        layout: Option<Layout>,
+        caller: Caller,
+    ) {
+        let tier = C::tier();
+        let Some(Found { header, block, guarded }) = self.verify(pointer, layout, tier) else {
             return self.free_raw(pointer);
         };
-        if !header.retire(block) {
-            self.fault_of(FaultKind::DoubleFree, pointer, block);
+        let by = by::<C>(caller);
+        if !header.retire(block, by) {
+            self.fault_of(FaultKind::DoubleFree, pointer, header);
         }
-        if C::tier() != Tier::Full {
+        if tier != Tier::Full {
             return self.release(pointer, block);
+        }
+        let (cache, size) = (&self.cache, block.size);
+        if let Some(guarded) = guarded {
+            let out = none_out();
+            let waits = self.hide(guarded, by)
+                && self.checks.hidden.push(cache, self.lower(), pointer, size, &out);
+            if !waits {
+                self.release_guarded(guarded);
+            }
+            for block in out {
+                if let Some(block) = NonNull::new(block.into_inner()) {
+                    self.leave_hidden(block);
+                }
+            }
+            return;
         }
         // SAFETY: the block was the caller's until now.
         unsafe { pointer.write_bytes(POISON, block.size.min(POISONED)) };
         let out = none_out();
-        let (cache, size) = (&self.cache, block.size);
         if !self.checks.quarantine.push(cache, self.lower(), pointer, size, &out) {
             self.release(pointer, block);
         }
@@ -172,9 +226,17 @@ impl<C: Config> Heap<C> {
         // looked for.
         let bytes = unsafe { core::slice::from_raw_parts(pointer.as_ptr(), poisoned) };
         if !holds(bytes, POISON) {
-            self.fault_of(FaultKind::WrittenAfterFree, pointer, block);
+            self.fault_of(FaultKind::WrittenAfterFree, pointer, header);
         }
         self.release(pointer, block);
+    }
+
+    /// Frees an inaccessible block that has waited.
+    fn leave_hidden(&self, pointer: NonNull<u8>) {
+        match self.guarded_at(pointer.as_ptr()) {
+            Some(guarded) => self.release_guarded(guarded),
+            None => self.fault(FaultKind::Corrupted, pointer),
+        }
     }
 
     /// Lets all blocks go that wait.
@@ -182,18 +244,44 @@ impl<C: Config> Heap<C> {
         while let Some(block) = self.checks.quarantine.pop() {
             self.leave_quarantine(block);
         }
+        while let Some(block) = self.checks.hidden.pop() {
+            self.leave_hidden(block);
+        }
     }
 
     /// Gives the raw block of a freed one back.
+    #[inline]
     fn release(&self, pointer: NonNull<u8>, block: Block) {
         // SAFETY: the raw block begins so far before.
         let raw = unsafe { pointer.sub(block.head()) };
         self.free_raw(raw);
     }
 
-    /// The header and size of a live block; `None` for a raw one from before
-    /// the tier was known (H1). Anything else is a fault.
-    fn verify(&self, pointer: NonNull<u8>, layout: Option<Layout>) -> Option<(Header, Block)> {
+    /// Gives the raw run of a guarded block back.
+    fn release_guarded(&self, guarded: Guarded<'_>) {
+        if let Some(raw) = self.unguard(guarded) {
+            self.free_raw(raw);
+        }
+    }
+
+    /// A live block; `None` for a raw one from before the tier was known (H1).
+    /// Anything else is a fault.
+    #[inline]
+    fn verify(
+        &self,
+        pointer: NonNull<u8>,
+        layout: Option<Layout>,
+        tier: Tier,
+    ) -> Option<Found<'_>> {
+        let guarded = if tier == Tier::Full { self.guarded_at(pointer.as_ptr()) } else { None };
+        if let Some(guarded) = guarded
+            && (!guarded.is(pointer) || guarded.state == State::Freed)
+        {
+            C::Env::fatal(match guarded.is(pointer) {
+                true => guarded.fault(FaultKind::DoubleFree),
+                false => Fault::new(FaultKind::InvalidPointer, pointer.as_ptr()),
+            });
+        }
         let may_be_raw = pointer.addr().get() < self.checks.raw_below.load(Relaxed);
         let Some(header) = self.header_of(pointer) else {
             if may_be_raw && self.regions.locate(pointer.as_ptr()).is_some() {
@@ -203,31 +291,35 @@ impl<C: Config> Heap<C> {
         };
         let block = match header.read() {
             Some((block, State::Live)) => block,
-            Some((block, State::Freed)) => self.fault_of(FaultKind::DoubleFree, pointer, block),
+            Some((_, State::Freed)) => self.fault_of(FaultKind::DoubleFree, pointer, header),
             None if may_be_raw => return None,
-            None => self.fault(self.kind_of_damage(pointer), pointer),
+            None => match guarded {
+                Some(guarded) => C::Env::fatal(guarded.fault(FaultKind::WrittenBeforeStart)),
+                None => self.fault(self.kind_of_damage(pointer), pointer),
+            },
         };
         if layout.is_some_and(|layout| Block::of(layout) != block) {
-            self.fault_of(FaultKind::WrongLayout, pointer, block);
+            self.fault_of(FaultKind::WrongLayout, pointer, header);
         }
+        let tail = if guarded.is_some() { slack(block) } else { tail(tier) };
         // SAFETY: a live block has its tail behind it.
-        let tail = unsafe {
-            core::slice::from_raw_parts(pointer.add(block.size).as_ptr(), tail(C::tier()))
-        };
+        let tail = unsafe { core::slice::from_raw_parts(pointer.add(block.size).as_ptr(), tail) };
         if !holds(tail, CANARY) {
-            self.fault_of(FaultKind::WrittenPastEnd, pointer, block);
+            self.fault_of(FaultKind::WrittenPastEnd, pointer, header);
         }
-        Some((header, block))
+        Some(Found { header, block, guarded })
     }
 
     /// The header that a block at `pointer` would have.
     #[inline]
     fn header_of(&self, pointer: NonNull<u8>) -> Option<Header> {
-        let before = pointer.as_ptr().wrapping_sub(HEADER);
+        let before = |bytes: usize| pointer.as_ptr().wrapping_sub(bytes);
         // Not the block itself: one of no bytes may lie at the end of a region.
-        let ours = pointer.addr().get().is_multiple_of(HEADER) && self.is_in_heap(before);
-        // SAFETY: aligned, so it lies in one page, which is a committed one of the
-        // heap.
+        let in_one_page = pointer.addr().get() & (PAGE_SIZE - 1) >= HEADER;
+        let ours = pointer.addr().get().is_multiple_of(ALIGN)
+            && self.is_in_heap(before(HEADER))
+            && (in_one_page || self.is_in_heap(before(1)));
+        // SAFETY: aligned; first and last byte are in committed pages of the heap.
         ours.then(|| unsafe { Header::of(pointer, self.checks.key()) })
     }
 
@@ -249,81 +341,6 @@ impl<C: Config> Heap<C> {
         }
     }
 
-    /// Makes a block `new_size` bytes large; null when memory is short, and
-    /// the block is as it was.
-    #[cold]
-    pub(super) fn realloc_checked(
-        &self,
-        pointer: NonNull<u8>,
-        layout: Option<Layout>,
-        new_size: usize,
-    ) -> *mut u8 {
-        let Some((header, block)) = self.verify(pointer, layout) else {
-            return self.adopt_raw(pointer, new_size);
-        };
-        let Ok(new) = Layout::from_size_align(new_size, block.head()) else { return null_mut() };
-        if C::tier() == Tier::Full || block.head() > HEADER {
-            let moved = self.alloc_checked(new, Fill::Any);
-            if !moved.is_null() {
-                // SAFETY: both are live and large enough.
-                unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, block.size.min(new_size)) };
-                self.free_checked(pointer, None);
-            }
-            return moved;
-        }
-        let new = Block::of(new);
-        let (Some(old_raw), Some(new_raw)) = (block.raw_layout(0), new.raw_layout(0)) else {
-            return null_mut();
-        };
-        // The old place, if it is left, tells that it was freed.
-        if !header.retire(block) {
-            self.fault_of(FaultKind::DoubleFree, pointer, block);
-        }
-        // SAFETY: the raw block of a live one, of that layout.
-        let raw = unsafe { self.realloc_raw(pointer.sub(HEADER), old_raw, new_raw.size()) };
-        match NonNull::new(raw) {
-            Some(raw) => {
-                // SAFETY: ours, as long as header and block.
-                let pointer = unsafe { raw.add(HEADER) };
-                // SAFETY: as above.
-                let header = unsafe { Header::of(pointer, self.checks.key()) };
-                header.write(new);
-                pointer.as_ptr()
-            }
-            None => {
-                header.write(block);
-                null_mut()
-            }
-        }
-    }
-
-    /// Moves a block from before the tier was known into one with a header.
-    fn adopt_raw(&self, pointer: NonNull<u8>, new_size: usize) -> *mut u8 {
-        let Some(size) = self.usable_raw(pointer) else {
-            self.fault(FaultKind::InvalidPointer, pointer)
-        };
-        let Ok(new) = Layout::from_size_align(new_size, HEADER) else { return null_mut() };
-        let moved = self.alloc_checked(new, Fill::Any);
-        if !moved.is_null() {
-            // SAFETY: both are live and large enough.
-            unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, size.min(new_size)) };
-            self.free_raw(pointer);
-        }
-        moved
-    }
-
-    /// Bytes usable at a live block: those it was asked for with.
-    pub(super) fn usable_checked(&self, pointer: NonNull<u8>) -> Option<usize> {
-        match self.header_of(pointer).and_then(|header| header.read()) {
-            Some((block, State::Live)) => Some(block.size),
-            Some((_, State::Freed)) => None,
-            None if pointer.addr().get() < self.checks.raw_below.load(Relaxed) => {
-                self.usable_raw(pointer)
-            }
-            None => None,
-        }
-    }
-
     /// Frees a raw block.
     pub(super) fn free_raw(&self, pointer: NonNull<u8>) {
         // SAFETY: a block has been given out.
@@ -340,23 +357,41 @@ impl<C: Config> Heap<C> {
     /// Verifies a block and gives its raw one to those that were put aside.
     #[cold]
     pub(super) fn free_nolock_checked(&self, pointer: NonNull<u8>, layout: Layout) {
-        let raw = match self.verify(pointer, Some(layout)) {
+        let raw = match self.verify(pointer, Some(layout), C::tier()) {
             None => pointer,
-            Some((header, block)) => {
-                if !header.retire(block) {
-                    self.fault_of(FaultKind::DoubleFree, pointer, block);
+            Some(Found { header, block, guarded }) => {
+                if !header.retire(block, by::<C>(Caller::UNKNOWN)) {
+                    self.fault_of(FaultKind::DoubleFree, pointer, header);
                 }
-                // SAFETY: the raw block begins so far before.
-                unsafe { pointer.sub(block.head()) }
+                let raw = match guarded {
+                    Some(guarded) => self.unguard(guarded),
+                    // SAFETY: the raw block begins so far before.
+                    None => Some(unsafe { pointer.sub(block.head()) }),
+                };
+                let Some(raw) = raw else { return };
+                raw
             }
         };
         // SAFETY: the caller gave the block up; raw ones are aligned.
         unsafe { self.cache.deferred.push(raw) };
     }
 
-    fn fault_of(&self, kind: FaultKind, pointer: NonNull<u8>, block: Block) -> ! {
-        C::Env::fatal(Fault { size: Some(block.size), ..Fault::new(kind, pointer.as_ptr()) })
+    /// A fault of the block with this header.
+    #[cold]
+    fn fault_of(&self, kind: FaultKind, pointer: NonNull<u8>, header: Header) -> ! {
+        let mut fault = Fault::new(kind, pointer.as_ptr());
+        if let Some((block, state)) = header.read() {
+            let (allocated, freed) = header.origins(state);
+            (fault.size, fault.allocated, fault.freed) = (Some(block.size), Some(allocated), freed);
+        }
+        C::Env::fatal(fault)
     }
+}
+
+/// Who calls now.
+#[inline]
+fn by<C: Config>(caller: Caller) -> Origin {
+    Origin { thread: C::Env::thread(), caller }
 }
 
 #[cfg(test)]

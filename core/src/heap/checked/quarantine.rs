@@ -12,9 +12,6 @@ use crate::cache::{Cache, Lower};
 /// Blocks that wait at most.
 const BLOCKS: usize = 1024;
 
-/// Bytes that wait at most: a block that is larger does not.
-const BYTES: usize = 4 << 20;
-
 struct Ring {
     /// Room for [`BLOCKS`] pointers, from the pool; none before the first one.
     places: Option<NonNull<Place>>,
@@ -36,6 +33,8 @@ unsafe impl Send for Ring {}
 /// The quarantine of a heap.
 pub(crate) struct Quarantine<C: Config> {
     ring: Lock<Ring, C::Env>,
+    /// Bytes that wait at most: a block of more than a fourth of it does not.
+    most: usize,
 }
 
 /// Where blocks that come out are collected: a bounded number at a time.
@@ -66,8 +65,8 @@ impl Ring {
 }
 
 impl<C: Config> Quarantine<C> {
-    pub(crate) const fn new() -> Self {
-        Self { ring: Lock::new(Ring { places: None, first: 0, len: 0, bytes: 0 }) }
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { ring: Lock::new(Ring { places: None, first: 0, len: 0, bytes: 0 }), most }
     }
 
     /// Lets a freed block of `size` bytes wait; `false` when it should not.
@@ -80,12 +79,12 @@ impl<C: Config> Quarantine<C> {
         size: usize,
         out: &Out,
     ) -> bool {
-        if size > BYTES / 4 || !self.has_places(cache, lower) {
+        if size > self.most / 4 || !self.has_places(cache, lower) {
             return false;
         }
         let mut ring = self.ring.lock();
         for place in out {
-            if ring.len < BLOCKS && ring.bytes + size <= BYTES {
+            if ring.len < BLOCKS && ring.bytes + size <= self.most {
                 break;
             }
             place.store(ring.pop().map_or(null_mut(), NonNull::as_ptr), Relaxed);

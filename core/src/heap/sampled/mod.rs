@@ -41,6 +41,7 @@ use crate::base::origin::{Caller, Origin};
 use crate::base::sampling::Sampling;
 use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
+use crate::base::tier::Tier;
 use crate::provider::{Capabilities, PageProvider};
 use crate::region::AllReleased;
 
@@ -252,10 +253,10 @@ impl<C: Config> Heap<C> {
     /// [`Environment::fatal`].
     #[must_use]
     pub fn explain(&self, address: usize) -> Option<Fault> {
-        if !C::SAMPLES {
-            return None;
-        }
-        self.sampler.pool_of(address).map(|pool| pool.explain(address))
+        let sampled = || self.sampler.pool_of(address).map(|pool| pool.explain(address));
+        let guarded = || self.explain_guarded(address);
+        let (samples, guards) = (C::SAMPLES, C::MAX_TIER == Tier::Full);
+        samples.then(sampled).flatten().or_else(|| guards.then(guarded).flatten())
     }
 }
 
