@@ -30,6 +30,8 @@ pub enum FaultKind {
     UsedAfterFree,
     /// An access to inaccessible memory of the heap where there is no block.
     Guard,
+    /// A heap is used after it has ended; the pointer is its handle.
+    HeapEnded,
     /// A free object of a slab was found where a live one must be, or the
     /// reverse: the allocator's own records contradict each other.
     Corrupted,
@@ -53,7 +55,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(kind: FaultKind, pointer: *const u8) -> Self {
+    /// A fault of which nothing is known but the pointer.
+    #[must_use]
+    pub fn new(kind: FaultKind, pointer: *const u8) -> Self {
         let (size, accessed, allocated, freed) = (None, None, None, None);
         Self { kind, address: pointer.addr(), size, accessed, allocated, freed }
     }
@@ -82,6 +86,7 @@ impl FaultKind {
             }
             Self::UsedAfterFree => "look for who kept the pointer; a debugger shows the access",
             Self::Guard => "look at the access, by a debugger or its core, for wild pointers",
+            Self::HeapEnded => "look for handles that are kept after the heap is destroyed",
             Self::Corrupted => "look for wild writes; a higher tier of checks may find them",
         }
     }
@@ -100,6 +105,7 @@ impl fmt::Display for FaultKind {
             Self::BeforeStart => "access before its start",
             Self::UsedAfterFree => "use after free",
             Self::Guard => "access to a guard page of no block",
+            Self::HeapEnded => "heap used after it has ended",
             Self::Corrupted => "corrupted: the heap's records contradict each other",
         })
     }

@@ -120,6 +120,117 @@ struct granule_stats {
  * signal handler: it takes the allocator's locks. */
 int granule_get_stats(struct granule_stats *out) GRANULE_NOTHROW;
 
+#ifndef _WIN32
+
+/* ---- Heaps besides the process's (after mimalloc's) ----
+ *
+ * A heap ends with all of its blocks at once, in time that depends on the pages
+ * it has and not on its blocks. Any number of threads may use a heap, or different
+ * ones, at the same time, but delete, destroy and reset want the heap for
+ * themselves: no other call on it may be under way, nor come later on its
+ * handle or blocks. A later call with the handle ends the process with a report
+ * (as long as no thousand heaps have been destroyed since).
+ *
+ * free, realloc and malloc_usable_size take blocks of heaps, too, and find the
+ * heap by themselves; granule_heap_free is faster.
+ *
+ * A handle that is null: null, 0 or -1, and errno EINVAL. */
+typedef struct granule_heap granule_heap_t;
+
+/* A heap on memory of the process's heap: best where it is small, or soon ends.
+ * Null and ENOMEM. */
+granule_heap_t *granule_heap_new(void) GRANULE_NOTHROW;
+
+/* A heap on memory of the system's, or of `inside` if that is not null, which
+ * never has more than `cap` bytes, its own records included; 0 means no cap.
+ * Null and ENOMEM; null and EINVAL for a cap below 16 pages, 65,536 bytes where
+ * pages have 4 KiB. Where the cap is reached allocations return null. */
+granule_heap_t *granule_heap_new_with(size_t cap, granule_heap_t *inside) GRANULE_NOTHROW;
+
+/* Ends a heap without live blocks: 0. Else nothing happens: -1 and EBUSY. */
+int granule_heap_delete(granule_heap_t *heap) GRANULE_NOTHROW;
+
+/* Ends a heap and all of its blocks: 0. -1 and EBUSY, and nothing happens, while
+ * there are heaps inside of it. -1 and ENOMEM if the system refused to take some
+ * memory back; the heap has ended all the same. */
+int granule_heap_destroy(granule_heap_t *heap) GRANULE_NOTHROW;
+
+/* Ends all blocks of a heap, which is as new: 0. -1 and EBUSY as above; -1 and
+ * ENOMEM as above, and what was refused is asked for again later. */
+int granule_heap_reset(granule_heap_t *heap) GRANULE_NOTHROW;
+
+/* As the functions without "granule_heap_", of the heap. */
+void *granule_heap_malloc(granule_heap_t *heap, size_t size) GRANULE_NOTHROW;
+void *granule_heap_calloc(granule_heap_t *heap, size_t count, size_t size) GRANULE_NOTHROW;
+void *granule_heap_realloc(granule_heap_t *heap, void *ptr, size_t size) GRANULE_NOTHROW;
+void *granule_heap_aligned_alloc(granule_heap_t *heap, size_t alignment,
+                                 size_t size) GRANULE_NOTHROW;
+void granule_heap_free(granule_heap_t *heap, void *ptr) GRANULE_NOTHROW;
+
+/* The innermost heap or pool whose memory `ptr` points into, which may be any
+ * pointer; null if there is none, as for blocks of malloc. */
+granule_heap_t *granule_heap_of(const void *ptr) GRANULE_NOTHROW;
+
+/* 1 if `ptr`, any pointer, points into memory of the heap, otherwise 0. */
+int granule_heap_contains(granule_heap_t *heap, const void *ptr) GRANULE_NOTHROW;
+
+/* The cap in bytes; 0 if there is none. */
+size_t granule_heap_cap(granule_heap_t *heap) GRANULE_NOTHROW;
+
+/* As granule_get_stats, of the heap. */
+int granule_heap_get_stats(granule_heap_t *heap, struct granule_stats *out) GRANULE_NOTHROW;
+
+/* ---- Memory pools (after rml::pool_create of oneTBB's allocator) ----
+ *
+ * A pool is a heap on memory of the program's: all functions above work on it. */
+typedef granule_heap_t granule_pool_t;
+
+/* Where the memory of a pool that grows comes from. Both functions may be called
+ * by any thread that uses the pool, one call at a time. They must not use the
+ * pool, nor make or end heaps or pools. */
+struct granule_pool_policy {
+    /* Returns at least `*bytes`, a multiple of the granularity, and may raise
+     * `*bytes` to another one; null if there is no more. What is misaligned, too
+     * little, or of a length that is not whole is given back and counts as null;
+     * granule_pool_fault says which. */
+    void *(*alloc)(void *context, size_t *bytes);
+    /* Takes back what alloc returned, with the bytes it said; not 0 if it cannot.
+     * Null if nothing is ever taken back. */
+    int (*free)(void *context, void *start, size_t bytes);
+    /* Passed to both. */
+    void *context;
+    /* What addresses and lengths are multiples of: a power of two, at least 4096;
+     * 0 means 4096. */
+    size_t granularity;
+    /* As of granule_heap_new_with. */
+    size_t cap;
+};
+
+/* Makes a pool that grows and takes its first memory: 0. EINVAL for a null
+ * pointer, a granularity or cap that cannot be, or first memory that cannot be
+ * used; ENOMEM. `*pool` is null then. */
+int granule_pool_create(const struct granule_pool_policy *policy,
+                        granule_pool_t **pool) GRANULE_NOTHROW;
+
+/* Makes a pool that has `buffer` and nothing else, until it is destroyed: 0.
+ * EINVAL for a null pointer, or if the buffer is too small for records (1.7 %)
+ * and a page of 4 KiB, or part of a block of malloc of up to 32 KiB; ENOMEM. */
+int granule_pool_create_fixed(void *buffer, size_t bytes,
+                              granule_pool_t **pool) GRANULE_NOTHROW;
+
+/* As granule_heap_of. */
+granule_pool_t *granule_pool_identify(const void *ptr) GRANULE_NOTHROW;
+
+/* As granule_heap_reset and granule_heap_destroy. */
+int granule_pool_reset(granule_pool_t *pool) GRANULE_NOTHROW;
+int granule_pool_destroy(granule_pool_t *pool) GRANULE_NOTHROW;
+
+/* What was last wrong with memory of the policy's: 0 nothing, 1 misaligned, 2 too
+ * little, 3 a length that is not whole. */
+int granule_pool_fault(granule_pool_t *pool) GRANULE_NOTHROW;
+
+#endif
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,9 +16,13 @@ use crate::errno::fail;
 #[cfg_attr(windows, unsafe(export_name = "granule_usable_size"))]
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
-    NonNull::new(pointer.cast())
-        .and_then(|pointer| process_heap().usable_size(pointer))
-        .unwrap_or(0)
+    let Some(pointer) = NonNull::new(pointer.cast()) else { return 0 };
+    // SAFETY: by the contract.
+    #[cfg(target_os = "linux")]
+    if let Some(heap) = unsafe { granule_rt::heap::heap_of(pointer) } {
+        return heap.usable_size(pointer).unwrap_or(0);
+    }
+    process_heap().usable_size(pointer).unwrap_or(0)
 }
 
 /// Gives free memory back to the system; 1 if there was any. How much to keep

@@ -6,6 +6,9 @@
 //! - [`info`]: what programs ask about the heap;
 //! - [`glibc`]: and what programs of glibc ask;
 //! - [`caller`]: who called, for reports;
+//! - [`heaps`]: heaps besides the process's;
+//! - [`pools`]: the same on memory of the program's;
+//! - [`tickets`]: their handles;
 //! - [`errno`]: the errors' door.
 //!
 //! The functions are defined by C23, POSIX 2024 and glibc's manual; where
@@ -23,8 +26,14 @@ pub mod cxx;
 mod errno;
 #[cfg(not(windows))]
 pub mod glibc;
+#[cfg(target_os = "linux")]
+pub mod heaps;
 pub mod info;
+#[cfg(target_os = "linux")]
+pub mod pools;
 pub mod standard;
+#[cfg(target_os = "linux")]
+mod tickets;
 
 /// A panic would be a bug of granule's; it must not allocate nor unwind.
 #[panic_handler]

@@ -67,9 +67,14 @@ with_caller! {
 #[cold]
 #[inline(never)]
 extern "C" fn free_missed(pointer: *mut c_void, caller: Caller) {
-    if let Some(pointer) = NonNull::new(pointer.cast()) {
-        // SAFETY: by the contract of `free`.
-        unsafe { process_heap().dealloc_missed(pointer, None, caller) };
+    let Some(pointer) = NonNull::new(pointer.cast()) else { return };
+    // SAFETY: by the contract of `free`.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        if let Some(heap) = granule_rt::heap::heap_of(pointer) {
+            return heap.free(pointer);
+        }
+        process_heap().dealloc_missed(pointer, None, caller);
     }
 }
 
@@ -154,6 +159,12 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
         // SAFETY: by the contract.
         unsafe { free(pointer) };
         return core::ptr::null_mut();
+    }
+    // SAFETY: by the contract.
+    #[cfg(target_os = "linux")]
+    if let Some(heap) = unsafe { granule_rt::heap::heap_of(old) } {
+        // SAFETY: by the contract; a block of that heap's.
+        return block(unsafe { heap.realloc_unsized(old, size, Caller::UNKNOWN) });
     }
     // SAFETY: by the contract.
     block(unsafe { process_heap().realloc_unsized(old, size, Caller::UNKNOWN) })

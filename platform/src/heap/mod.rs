@@ -43,8 +43,8 @@ use crate::imp::pages::HostPages;
 use crate::user::numbered::ThreadCaches;
 
 pub use origin::{Origin, RawFault, RawMemory};
-pub use owned::{HeapBuilder, HeapId, OwnedHeap, Owner, owner_of};
-pub use scope::{Scoped, with_heap, with_heap_borrowed};
+pub use owned::{HeapBuilder, HeapId, OwnedHeap, Owner, owner_of, tag_of};
+pub use scope::{Scoped, heap_of, with_heap, with_heap_borrowed};
 
 /// The configuration of an [`OwnedHeap`]: a cache for each of the first 256
 /// threads alive, found by a number of the thread.

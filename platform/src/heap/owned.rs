@@ -4,6 +4,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 use granule_core::base::origin::Caller;
 use granule_core::heap::{Nested, ReleaseRefused};
@@ -67,6 +68,15 @@ pub fn owner_of(pointer: *const u8) -> Option<Owner> {
     }
 }
 
+/// The tag of the innermost [`OwnedHeap`] whose memory `pointer` lies in, see
+/// [`OwnedHeap::set_tag`]; null where there is none.
+#[must_use]
+pub fn tag_of(pointer: *const u8) -> *mut () {
+    // Relaxed: a word that is the program's to synchronise.
+    let tag = record::find_and(pointer, |record| record.tag.load(Relaxed));
+    tag.unwrap_or(core::ptr::null_mut())
+}
+
 impl OwnedHeap<'static> {
     /// A heap on memory of the system's, without a cap.
     ///
@@ -92,6 +102,12 @@ impl OwnedHeap<'_> {
     #[must_use]
     pub fn id(&self) -> HeapId {
         HeapId(self.record.cast())
+    }
+
+    /// Gives the heap a word of the program's, for [`tag_of`].
+    pub fn set_tag(&self, tag: *mut ()) {
+        // SAFETY: alive.
+        unsafe { self.record.as_ref() }.tag.store(tag, Relaxed);
     }
 
     /// The most that the heap may hold, in bytes; `None` without a cap.

@@ -11,8 +11,8 @@
 
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use granule_core::base::sync::Lock;
 use granule_core::heap::OwnedHeap;
@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) heap: OwnedHeap<OwnedConfig>,
     /// Memory of the caller's, first byte and length, that the heap lives on.
     pub(super) given: Option<(NonNull<u8>, usize)>,
+    /// A word of the program's.
+    pub(super) tag: AtomicPtr<()>,
     /// The heap whose memory this one has.
     outer: Option<NonNull<Record>>,
     /// Under `LIVE`.
@@ -94,7 +96,15 @@ impl Record {
             EMBEDDED.store(true, Relaxed);
         }
         // SAFETY: fresh, of that layout.
-        unsafe { at.write(Self { heap, given, outer, next: Cell::new(None) }) };
+        unsafe {
+            at.write(Self {
+                heap,
+                given,
+                tag: AtomicPtr::new(null_mut()),
+                outer,
+                next: Cell::new(None),
+            });
+        };
         Self::enter(at);
         Some(at)
     }
@@ -176,12 +186,18 @@ pub(super) fn any_embedded() -> bool {
 
 /// The innermost heap that a pointer lies in.
 pub(super) fn find(pointer: *const u8) -> Option<NonNull<Record>> {
+    find_and(pointer, |record| NonNull::from(record))
+}
+
+/// The same, shown while it cannot end.
+pub(super) fn find_and<R>(pointer: *const u8, show: impl FnOnce(&Record) -> R) -> Option<R> {
     if !any() {
         return None;
     }
     let live = LIVE.lock();
     // SAFETY: records in the list are alive, and we have the list.
-    live.records().find(|at| unsafe { at.as_ref() }.heap.contains(pointer))
+    let mut records = live.records().map(|at| unsafe { &*at.as_ptr() });
+    records.find(|record| record.heap.contains(pointer)).map(show)
 }
 
 /// Before `fork`: closes the locks of all heaps.

@@ -90,12 +90,19 @@ pub unsafe fn with_heap_borrowed<R>(heap: &Heap, work: impl FnOnce() -> R) -> R 
     work()
 }
 
-/// The heap that has a block, unless it is the process's.
+/// The heap that has a block, unless it is the process's: for doors that free
+/// without knowing the heap.
+///
+/// # Safety
+///
+/// Caller: `pointer` is a live block's, whose heap does not end in `'a`, or no
+/// heap's.
 #[cold]
 #[inline(never)]
-fn other_owner(pointer: NonNull<u8>) -> Option<&'static Heap> {
+pub unsafe fn heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
     let pointer = pointer.as_ptr();
-    if !record::any() {
+    // No heap's memory is in a slab of the process's.
+    if !record::any() || process_heap().is_in_slab(pointer) {
         return None;
     }
     if let Some(heap) = scope()
@@ -105,7 +112,7 @@ fn other_owner(pointer: NonNull<u8>) -> Option<&'static Heap> {
         return Some(heap);
     }
     // SAFETY: the heap is alive as long as the block in it is.
-    record::find(pointer).map(|record| -> &'static Heap { unsafe { &record.as_ref().heap } })
+    record::find(pointer).map(|record| -> &'a Heap { unsafe { &record.as_ref().heap } })
 }
 
 #[cold]
@@ -114,11 +121,7 @@ fn dealloc_missed(pointer: NonNull<u8>, layout: Layout) {
     let process = process_heap();
     // SAFETY: by the contract of `dealloc`, of whoever has the block.
     unsafe {
-        // No heap's memory is in a slab of the process's.
-        if process.is_in_slab(pointer.as_ptr()) {
-            return process.dealloc(pointer, layout);
-        }
-        match other_owner(pointer) {
+        match heap_of(pointer) {
             Some(heap) => heap.dealloc(pointer, layout),
             None => process.dealloc(pointer, layout),
         }
@@ -162,10 +165,7 @@ unsafe impl GlobalAlloc for Scoped {
         let process = process_heap();
         // SAFETY: by the contract, of whoever has the block.
         unsafe {
-            if !record::any() || process.is_in_slab(pointer) {
-                return process.realloc(block, layout, new_size);
-            }
-            match other_owner(block) {
+            match heap_of(block) {
                 Some(heap) => heap.realloc(block, layout, new_size),
                 None => process.realloc(block, layout, new_size),
             }
