@@ -1,4 +1,5 @@
 //! `GRANULE_SAMPLE`: guard pages around one block in many, here around each.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Exit, Linkage, Outcome, Source, suite::FRONT_ENDS};

@@ -16,6 +16,10 @@ pub mod kernel;
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as imp;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+use macos as imp;
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
@@ -23,11 +27,11 @@ use windows as imp;
 
 #[cfg(target_os = "linux")]
 pub mod heap;
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod host;
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod user;
-#[cfg(any(target_os = "linux", windows))]
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub use self::{
     host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap},
     imp::{choice::caches, env::HostEnv, front::HostSlots, pages::HostPages, threads::ThreadCpu},

@@ -4,13 +4,14 @@
 //! `GRANULE_FRONTEND` (`rseq`, `thread`) is Linux's alone, see
 //! [`choice`](super::choice); the others are [`shared`]'s.
 
-use core::ffi::{CStr, c_char};
+use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use granule_core::base::limits::Limits;
 
 use crate::user::sampling;
 use crate::user::settings::{self as shared, NotYet, Variables};
+use crate::user::unix;
 
 pub(crate) use shared::tier;
 
@@ -47,23 +48,13 @@ pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
     // SAFETY: the C library's; where it has been set it is a list of strings
     // that ends with null, and programs that change it must not do so while
     // others read (POSIX).
-    let mut at = unsafe { environ };
-    if at.is_null() {
+    let list = unsafe { environ };
+    if list.is_null() {
         // Not yet, or never: the program may have cleared it.
         return if STARTED.load(Relaxed) { Ok(None) } else { Err(NotYet) };
     }
     // SAFETY: as above.
-    while let Some(entry) = unsafe { at.read().as_ref() } {
-        // SAFETY: as above, a string.
-        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        let value = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
-        if value.is_some() {
-            return Ok(value);
-        }
-        // SAFETY: null has not been reached.
-        at = unsafe { at.add(1) };
-    }
-    Ok(None)
+    Ok(unsafe { unix::find(list, name) })
 }
 
 /// The limits that the environment says; balanced ones until it is known.

@@ -6,8 +6,6 @@
 //! time as well. Hits find a thread's cache by a number, see [`front`].
 
 use core::ffi::c_void;
-use core::ptr::without_provenance_mut;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use granule_core::cache::guarded::Cpu;
 use granule_core::cache::tops::Tops;
@@ -15,9 +13,7 @@ use granule_core::cache::tops::Tops;
 use super::env::HostEnv;
 use super::{fork, front, rseq, tls};
 use crate::user::threads::{self as shared, Thread};
-
-/// Rounds of key destructors that are left to others.
-const ROUNDS: usize = 1;
+use crate::user::unix::{self, Key};
 
 /// A thread of Linux.
 pub(super) struct LinuxThread;
@@ -60,47 +56,17 @@ unsafe impl Thread for LinuxThread {
     }
 }
 
-/// The key whose destructor ends threads, plus one; 0 before it is made.
-static KEY: AtomicU32 = AtomicU32::new(0);
-
-fn key() -> Option<libc::pthread_key_t> {
-    // Acquire: pairs with the Release below.
-    let made = KEY.load(Ordering::Acquire);
-    if made != 0 {
-        return Some(made - 1);
-    }
-    let mut new = 0;
-    // SAFETY: `new` is writable; the destructor does not unwind.
-    if unsafe { libc::pthread_key_create(&raw mut new, Some(thread_ends)) } != 0 {
-        return None;
-    }
-    // Release: publishes a key that exists; pairs with the Acquire above.
-    match KEY.compare_exchange(0, new + 1, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Some(new),
-        Err(other) => {
-            // SAFETY: just made, and not the one all use.
-            unsafe { libc::pthread_key_delete(new) };
-            Some(other - 1)
-        }
-    }
-}
+/// The key whose destructor ends threads.
+static KEY: Key = Key::new(Some(thread_ends));
 
 /// Sees to it that `thread_ends` runs when the calling thread ends.
 pub(super) fn call_at_exit() -> bool {
-    let first_round = without_provenance_mut::<c_void>(1);
-    // SAFETY: the key exists. May allocate: the caller holds no lock.
-    key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, first_round) } == 0)
+    KEY.set(unix::first_round())
 }
 
-extern "C" fn thread_ends(round: *mut c_void) {
-    if let Some(key) = key()
-        && round.addr() <= ROUNDS
-    {
-        let next = without_provenance_mut(round.addr() + 1);
-        // SAFETY: the key exists; its value's memory is there already.
-        if unsafe { libc::pthread_setspecific(key, next) } == 0 {
-            return;
-        }
+unsafe extern "C" fn thread_ends(round: *mut c_void) {
+    if unix::waits_for_another_round(&KEY, round) {
+        return;
     }
     rseq::thread_ends();
     if let Some(slot) = shared::thread_ends::<LinuxThread>() {

@@ -8,6 +8,7 @@
 //! Hits are closed until the tier of checks is known, and for ever where every
 //! call is checked: the bound is 0 then, and [`HitThread::hit_slot`] null.
 
+use core::ffi::c_void;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +17,6 @@ use granule_core::base::class::{Class, TABLED};
 use granule_core::cache::Current;
 use granule_core::cache::sheaf::Top;
 use granule_core::cache::slot::Slot;
-use granule_core::cache::tops::Tops;
 
 use super::caches::Caches;
 use super::choice::{Choice, OPEN};
@@ -29,18 +29,26 @@ use crate::imp::threads::HostThread;
 ///
 /// # Safety
 ///
-/// Implementor: `hit_slot` is null until `open_hits` was called, and after
-/// that null or what [`Thread::slot`] is.
+/// Implementor: `hit_slot` is null until `open_hits` has returned true, and
+/// what [`Thread::slot`] is after that; so is `open_slot`.
 pub(crate) unsafe trait HitThread: Thread + Variables {
     /// Makes the thread's words, before the heap's first block; any number of
     /// times, from any thread.
     fn prepare();
 
-    /// From now on hits may find caches.
-    fn open_hits();
+    /// From now on hits may find caches; `false` where threads have no word.
+    fn open_hits() -> bool;
 
     /// The word as hits see it.
-    fn hit_slot() -> *mut core::ffi::c_void;
+    fn hit_slot() -> *mut c_void;
+
+    /// The same, without a test.
+    ///
+    /// # Safety
+    ///
+    /// Caller: has seen, by Acquire, what was stored by Release after
+    /// [`open_hits`](Self::open_hits) had returned true.
+    unsafe fn open_slot() -> *mut c_void;
 }
 
 /// What is chosen, in the end.
@@ -73,10 +81,11 @@ fn choose() -> bool {
         if settings::settle_tier::<HostThread>().checks_calls() {
             return THREADS;
         }
-        HostThread::open_hits();
-        // Release: whoever sees the bound sees open hits; pairs with the
-        // Acquire in `is_open_for`.
-        OPEN_BELOW.store(TABLED, Ordering::Release);
+        if HostThread::open_hits() {
+            // Release: whoever sees the bound sees open hits; pairs with the
+            // Acquire in `is_open_for`.
+            OPEN_BELOW.store(TABLED, Ordering::Release);
+        }
         THREADS
     };
     CHOICE.make(prepare, |_| {}) == THREADS
@@ -100,13 +109,6 @@ impl HostSlots {
     }
 }
 
-/// The tops that hits act on.
-#[inline(always)]
-fn hit_tops() -> Option<&'static Tops> {
-    // SAFETY: null, or the thread's own word, which `ThreadSlots` alone sets.
-    unsafe { tops_of(HostThread::hit_slot()) }
-}
-
 // SAFETY: acts on the thread's own slot, as `ThreadSlots` does; hits miss until
 // they are open.
 unsafe impl FrontEnd<HostEnv> for HostSlots {
@@ -123,7 +125,9 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     #[inline(always)]
     unsafe fn pop_first(&self, class: Class) -> *mut u8 {
-        match hit_tops() {
+        // SAFETY: open, by the contract: `is_open_for` has seen the bound; and
+        // the thread's own word, which `ThreadSlots` alone sets.
+        match unsafe { tops_of(HostThread::open_slot()) } {
             // SAFETY: the thread's own.
             Some(tops) => unsafe { tops.pop(class) },
             None => null_mut(),
@@ -132,7 +136,8 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     #[inline(always)]
     unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
-        match hit_tops() {
+        // SAFETY: null, or the thread's own word, which `ThreadSlots` alone sets.
+        match unsafe { tops_of(HostThread::hit_slot()) } {
             // SAFETY: the thread's own; the rest by the contract.
             Some(tops) => unsafe { tops.push_even(class, object) },
             None => false,

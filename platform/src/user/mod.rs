@@ -12,7 +12,8 @@
 //! - [`report`]: the text of a fault;
 //! - `sampling`: how often guard pages are put around a block;
 //! - [`settings`]: what the environment says;
-//! - [`threads`]: a cache per thread, a number per thread.
+//! - [`threads`]: a cache per thread, a number per thread;
+//! - `unix`: keys of threads, the list of variables.
 
 pub(crate) mod caches;
 pub(crate) mod choice;
@@ -25,3 +26,5 @@ pub(crate) mod report;
 pub(crate) mod sampling;
 pub(crate) mod settings;
 pub(crate) mod threads;
+#[cfg(unix)]
+pub(crate) mod unix;

@@ -72,10 +72,11 @@ unsafe impl HitThread for HostThread {
         SLOT.make();
     }
 
-    fn open_hits() {
-        // Relaxed: who looks at the word misses the bound, or sees both; who
-        // frees too early misses.
+    fn open_hits() -> bool {
+        // Relaxed: who frees too early misses; for others the bound of sizes
+        // hands it over.
         HITS.store(SLOT.offset(), Ordering::Relaxed);
+        SLOT.offset() != 0
     }
 
     #[inline(always)]
@@ -86,6 +87,13 @@ unsafe impl HitThread for HostThread {
             // SAFETY: a slot of ours.
             offset => unsafe { tls::read(offset) },
         }
+    }
+
+    #[inline(always)]
+    unsafe fn open_slot() -> *mut c_void {
+        // Relaxed: handed over, by the contract, and no longer 0.
+        // SAFETY: a slot of ours.
+        unsafe { tls::read(HITS.load(Ordering::Relaxed)) }
     }
 }
 

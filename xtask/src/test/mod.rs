@@ -7,6 +7,7 @@
 mod emulated;
 pub(crate) mod fuzz;
 mod machines;
+mod macos;
 pub(crate) mod miri;
 pub(crate) mod models;
 mod real_programs;
@@ -88,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     stages.extend(fuzz::quick());
     stages.push(emulated::stage());
     stages.extend(windows::stages());
+    stages.push(macos::stage());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());

@@ -1,0 +1,42 @@
+//! The environment, read in place.
+
+use core::ffi::c_char;
+
+use granule_core::base::limits::Limits;
+
+use super::threads::HostThread;
+use crate::user::settings::{self as shared, NotYet, Variables};
+use crate::user::unix;
+
+pub(crate) use shared::tier;
+
+unsafe extern "C" {
+    /// Where the list of variables is: libraries have no `environ`.
+    fn _NSGetEnviron() -> *const *const *const c_char;
+}
+
+impl Variables for HostThread {
+    fn with<R>(name: &[u8], with: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, NotYet> {
+        // SAFETY: the C library's, which never is null; programs that change
+        // the list must not do so while others read (POSIX).
+        let list = unsafe { _NSGetEnviron().read() };
+        if list.is_null() {
+            return Err(NotYet);
+        }
+        // SAFETY: as above.
+        Ok(with(unsafe { unix::find(list, name) }))
+    }
+}
+
+/// The program starts. Sets aside what `GRANULE_RESERVE` says.
+pub(super) fn program_starts() {
+    if let Some((bytes, backing)) = shared::reserve::<HostThread>() {
+        // Where so much cannot be had the program runs as without.
+        let _ = crate::process_heap().preallocate(bytes, backing);
+    }
+}
+
+/// The limits that the environment says; balanced ones until it is known.
+pub(crate) fn limits() -> Limits {
+    shared::limits::<HostThread>()
+}
