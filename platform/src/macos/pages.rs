@@ -47,6 +47,7 @@ unsafe impl PageProvider for HostPages {
             | Capabilities::COMMIT
             | Capabilities::PURGE
             | Capabilities::RELEASE
+            | Capabilities::PROTECT
     }
 
     fn suggest(&self, needed: usize, _held: usize) -> usize {
@@ -80,6 +81,16 @@ unsafe impl PageProvider for HostPages {
         let Reservation { start, bytes } = reservation;
         // SAFETY: the caller's reservation is whole and unused.
         checked(|| unsafe { libc::munmap(start.as_ptr().cast(), bytes) })
+    }
+
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is ours, and nobody is to access it.
+        checked(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, libc::PROT_NONE) })
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is ours, and committed.
+        unsafe { self.commit(start, bytes) }
     }
 
     unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {

@@ -9,7 +9,9 @@ use windows_sys::Win32::Security::Authentication::Identity::RtlGenRandom;
 use windows_sys::Win32::Storage::FileSystem::WriteFile;
 use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE};
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
-use windows_sys::Win32::System::Threading::{GetCurrentProcessId, Sleep, SwitchToThread};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcessId, GetCurrentThreadId, Sleep, SwitchToThread,
+};
 
 use crate::user::report::Report;
 
@@ -73,6 +75,12 @@ unsafe impl Environment for HostEnv {
         // SAFETY: no preconditions.
         let seed = unsafe { GetTickCount64() ^ (u64::from(GetCurrentProcessId()) << 32) };
         seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[inline]
+    fn thread() -> u32 {
+        // SAFETY: no preconditions.
+        unsafe { GetCurrentThreadId() }
     }
 
     #[cold]

@@ -22,8 +22,9 @@ use granule_core::PageProvider;
 use granule_core::base::units::align_up;
 use granule_core::provider::{Capabilities, Node, ProviderError, Reservation};
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, MEM_RESET, PAGE_READWRITE,
-    VIRTUAL_ALLOCATION_TYPE, VirtualAlloc, VirtualAllocExNuma, VirtualFree, VirtualUnlock,
+    MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, MEM_RESET, PAGE_NOACCESS,
+    PAGE_PROTECTION_FLAGS, PAGE_READWRITE, VIRTUAL_ALLOCATION_TYPE, VirtualAlloc,
+    VirtualAllocExNuma, VirtualFree, VirtualProtect, VirtualUnlock,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
@@ -103,6 +104,22 @@ fn checked(done: bool) -> Result<(), ProviderError> {
     if done { Ok(()) } else { Err(ProviderError) }
 }
 
+/// Sets what may be done with committed pages; their contents stay.
+///
+/// # Safety
+///
+/// Caller: as for `protect` and `unprotect` of [`PageProvider`].
+unsafe fn allow(
+    start: NonNull<u8>,
+    bytes: usize,
+    access: PAGE_PROTECTION_FLAGS,
+) -> Result<(), ProviderError> {
+    let (at, mut before) = (start.as_ptr().cast(), 0);
+    // SAFETY: by the contract; `before` is writable.
+    let done = quietly(|| unsafe { VirtualProtect(at, bytes, access, &raw mut before) });
+    checked(done != 0)
+}
+
 // SAFETY: `VirtualAlloc` hands out address space that nobody has; the system
 // keeps the other promises. Nothing here allocates.
 unsafe impl PageProvider for HostPages {
@@ -118,6 +135,7 @@ unsafe impl PageProvider for HostPages {
             | Capabilities::COMMIT
             | Capabilities::PURGE
             | Capabilities::RELEASE
+            | Capabilities::PROTECT
     }
 
     fn suggest(&self, needed: usize, held: usize) -> usize {
@@ -164,6 +182,16 @@ unsafe impl PageProvider for HostPages {
         checked(quietly(|| unsafe { VirtualFree(at, 0, MEM_RELEASE) }) != 0)
     }
 
+    unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is ours, and nobody is to access it.
+        unsafe { allow(start, bytes, PAGE_NOACCESS) }
+    }
+
+    unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
+        // SAFETY: the caller's range is ours, and committed.
+        unsafe { allow(start, bytes, PAGE_READWRITE) }
+    }
+
     unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {
         working_set::resident(start, bytes, self.page_size())
     }
@@ -204,6 +232,28 @@ mod tests {
             pages.purge(got.start, bytes / 4).expect("purged");
             assert_eq!(pages.resident(got.start, bytes), bytes / 4);
             got.start.write_bytes(2, bytes);
+            pages.release(got).expect("released");
+        }
+    }
+
+    #[test]
+    fn protected_pages_keep_their_contents() {
+        let pages = HostPages::new();
+        let got = pages.reserve(GRANULARITY).expect("address space");
+        // SAFETY: the reservation is this test's own; what is protected is not
+        // accessed.
+        unsafe {
+            pages.commit(got.start, 12288).expect("memory");
+            got.start.write_bytes(7, 12288);
+            pages.protect(got.start.add(4096), 4096).expect("a page");
+            let usable =
+                [0, 4096, 8192].map(|at| working_set::is_committed(got.start.add(at), 4096));
+            assert_eq!(usable, [true, false, true]);
+            pages.unprotect(got.start, 12288).expect("pages");
+            assert!(working_set::is_committed(got.start, 12288));
+            assert_eq!(got.start.add(5000).read(), 7);
+            // Nothing that is not committed can be protected.
+            assert_eq!(pages.protect(got.start.add(8192), 8192), Err(ProviderError));
             pages.release(got).expect("released");
         }
     }
