@@ -47,6 +47,12 @@ unsafe impl<E: Environment> FrontEnd<E> for Alone<E> {
         unsafe { self.place.tops().push(class, object) }
     }
 
+    #[inline(always)]
+    unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
+        // SAFETY: nobody else is here; the rest by the contract.
+        unsafe { self.place.tops().push_even(class, object) }
+    }
+
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         // SAFETY: nobody else is here; the rest by the contract.
         unsafe { self.place.swap(class, expected, new) }

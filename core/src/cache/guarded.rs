@@ -126,6 +126,15 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         }
     }
 
+    #[inline(always)]
+    unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
+        match self.enter() {
+            // SAFETY: the guard is held; the rest by the contract.
+            Some((place, _, _guard)) => unsafe { place.tops().push_even(class, object) },
+            None => false,
+        }
+    }
+
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         let Some((place, _, _guard)) = self.enter() else { return false };
         // SAFETY: the guard is held; the rest by the contract.

@@ -72,13 +72,14 @@ impl Tops {
     /// [`Class::LARGE`], which always misses.
     #[inline(always)]
     pub unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
-        let (_, there) = self.get(class).at();
+        let (word, there) = self.get(class).at();
         // An odd pointer is no object's, and would read as a mark.
         if is_mark(there.map_addr(|word| word | object.addr())) {
             return false;
         }
-        // SAFETY: by the contract, and the pointer is even.
-        unsafe { self.push_even(class, object) }
+        // SAFETY: by the contract, and the word at the top is no mark.
+        unsafe { self.put(class, word, object) };
+        true
     }
 
     /// [`push`](Self::push) for callers who know that the pointer is even: an
@@ -93,12 +94,23 @@ impl Tops {
         if is_mark(there) {
             return false;
         }
+        // SAFETY: by the contract, and the word at the top is no mark.
+        unsafe { self.put(class, word, object) };
+        true
+    }
+
+    /// Puts an object where the top is.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `push_even`, and `word` is the class's top, and no mark.
+    #[inline(always)]
+    unsafe fn put(&self, class: Class, word: NonNull<Word>, object: *mut u8) {
         // SAFETY: C1, the sheaf is the tops', and the word at the top is free.
         unsafe {
             word.as_ref().store(object, Relaxed);
             self.set(class, Top(word.add(1)));
         }
-        true
     }
 
     /// Puts `new` where `expected` is; `false` when something else is there.

@@ -45,7 +45,7 @@ unsafe impl FrontEnd<HostEnv> for ThreadCaches {
     unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
         match self.0.tops_of(own_number()) {
             // SAFETY: the thread's own; the rest by the contract.
-            Some(tops) => unsafe { tops.push(class, object) },
+            Some(tops) => unsafe { tops.push_even(class, object) },
             None => false,
         }
     }

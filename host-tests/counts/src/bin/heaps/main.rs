@@ -4,28 +4,25 @@
 //!
 //! ```text
 //! granule-heaps DOOR HITS     DOOR: scoped, owned or local
-//! granule-heaps life ROUNDS   makes, uses and ends heaps; prints nanoseconds a round
 //! ```
 
 use anyhow::{Context, Result, bail};
-use granule::heap::{Heap, HeapBuilder, LocalHeap, OwnedHeap, Scoped};
+use granule::heap::{Heap, LocalHeap, OwnedHeap, Scoped};
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::ptr::NonNull;
-use std::time::Instant;
 
 /// Bytes of every block.
 const SIZE: usize = 64;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [door, hits] = &args[..] else { bail!("usage: granule-heaps DOOR HITS | life ROUNDS") };
+    let [door, hits] = &args[..] else { bail!("usage: granule-heaps DOOR HITS") };
     let hits: usize = hits.parse().context("a number")?;
     match &**door {
         "scoped" => scoped(hits),
         "owned" => owned(hits)?,
         "local" => local(hits),
-        "life" => life(hits)?,
         _ => bail!("there is no door {door}"),
     }
     Ok(())
@@ -111,47 +108,4 @@ fn scoped(hits: usize) {
         // SAFETY: just taken, with this size.
         unsafe { counted_scoped_dealloc(block, size) };
     }
-}
-
-/// What a heap is used for before it ends: so many blocks, of sizes in turn.
-const USES: [(&str, usize, &[usize]); 3] = [
-    ("1 block of 64 bytes", 1, &[64]),
-    ("100 blocks of 16 to 512 bytes", 100, &[16, 48, 64, 100, 200, 512]),
-    ("10,000 blocks of 16 to 512 bytes", 10_000, &[16, 48, 64, 100, 200, 512]),
-];
-
-fn life(rounds: usize) -> Result<()> {
-    for (about, count, sizes) in USES {
-        let rounds = (rounds / count).max(20);
-        let use_up = |alloc: &dyn Fn(Layout) -> *mut u8| {
-            for (_, &size) in (0..count).zip(sizes.iter().cycle()) {
-                let block = present(alloc(layout(size)));
-                // SAFETY: live, and not empty.
-                unsafe { block.write(1) };
-            }
-        };
-        let report = |kind: &str, round: &dyn Fn() -> Result<()>| -> Result<()> {
-            (0..rounds / 10).try_for_each(|_| round())?;
-            let start = Instant::now();
-            (0..rounds).try_for_each(|_| round())?;
-            println!("{about:34} {kind:24} {:>10} ns", start.elapsed().as_nanos() / rounds as u128);
-            Ok(())
-        };
-        report("on the system's memory", &|| {
-            let heap = OwnedHeap::new()?;
-            use_up(&|layout| heap.alloc(layout));
-            Ok(())
-        })?;
-        report("on the process heap's", &|| {
-            let heap = HeapBuilder::inside_process().build()?;
-            use_up(&|layout| heap.alloc(layout));
-            Ok(())
-        })?;
-        report("one thread's", &|| {
-            let heap = LocalHeap::new(granule::HostPages::for_heaps());
-            use_up(&|layout| heap.alloc(layout));
-            Ok(())
-        })?;
-    }
-    Ok(())
 }
