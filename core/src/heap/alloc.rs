@@ -137,12 +137,13 @@ impl<C: Config> Heap<C> {
     }
 
     fn alloc_class_with(&self, class: Class, size: usize, fill: Fill, caller: Caller) -> *mut u8 {
-        if let Some(block) = self.alloc_sampled(size, fill, caller) {
-            return block.as_ptr();
+        let Ok(layout) = Layout::from_size_align(size, 1) else { return null_mut() };
+        if Self::checks_calls() {
+            return self.alloc_checked(layout, fill, caller);
         }
-        match Layout::from_size_align(size, 1) {
-            Ok(layout) => self.alloc_slow(layout, class, fill, caller),
-            Err(_) => null_mut(),
+        match self.alloc_sampled(size, fill, caller) {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_slow(layout, class, fill, caller),
         }
     }
 

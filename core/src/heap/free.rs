@@ -105,7 +105,7 @@ impl<C: Config> Heap<C> {
     ///
     /// Caller: as for [`dealloc`](Self::dealloc), but that the block, and not
     /// the layout, decides.
-    #[cold]
+    #[inline]
     pub unsafe fn dealloc_missed(
         &self,
         pointer: NonNull<u8>,
@@ -115,6 +115,12 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             return self.free_checked(pointer, layout, caller);
         }
+        self.free_unchecked(pointer, caller);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_unchecked(&self, pointer: NonNull<u8>, caller: Caller) {
         if !self.free_sampled(pointer, caller) {
             self.free_raw(pointer);
         }

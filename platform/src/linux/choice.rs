@@ -18,7 +18,10 @@
 //! Before the C library has set the environment up the choice stays open, and
 //! blocks come from the slabs one by one.
 
+use core::ptr::null_mut;
+
 use granule_core::FrontEnd;
+use granule_core::base::class::Class;
 
 use super::env::HostEnv;
 use super::front::{self, PHYSICAL_SLOTS, TABLE};
@@ -67,6 +70,34 @@ pub(super) fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
     match CHOICE.get() {
         OPEN => choose(),
         choice => front_end(choice),
+    }
+}
+
+/// A pop from the cache of whoever has them, without a table of functions: where
+/// every call is checked, all come this way.
+#[inline]
+pub(super) fn pop_chosen(class: Class) -> *mut u8 {
+    match CHOICE.get() {
+        DENSE => TABLE.pop(class),
+        THREADS => THREAD_SLOTS.pop(class),
+        _ => chosen().map_or(null_mut(), |front| front.pop(class)),
+    }
+}
+
+/// A push to it.
+///
+/// # Safety
+///
+/// Caller: as for [`FrontEnd::push`].
+#[inline]
+pub(super) unsafe fn push_chosen(class: Class, object: *mut u8) -> bool {
+    // SAFETY: by the contract.
+    unsafe {
+        match CHOICE.get() {
+            DENSE => TABLE.push(class, object),
+            THREADS => THREAD_SLOTS.push(class, object),
+            _ => chosen().is_some_and(|front| front.push(class, object)),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use granule_core::cache::slot::Slot;
 use granule_core::cache::tops::Tops;
 use granule_core::cache::{Current, NoSuchCpu};
 
-use super::choice::chosen;
+use super::choice::{chosen, pop_chosen, push_chosen};
 use super::env::HostEnv;
 use super::rseq::{self, CpuSlots, Dense, NUMBERS, Numbers, Physical};
 use crate::user::indices::Indices;
@@ -166,7 +166,7 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
     #[inline]
     fn pop(&self, class: Class) -> *mut u8 {
         if is_closed() {
-            return chosen().map_or(null_mut(), |front| front.pop(class));
+            return pop_chosen(class);
         }
         match (Numbers::Physical.areas(), AREAS.load(Ordering::Relaxed)) {
             (0, 0) => null_mut(),
@@ -177,12 +177,12 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     #[inline]
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
-        if AREAS.load(Ordering::Relaxed) == 0 || object.addr() & 1 != 0 {
-            return false;
-        }
         if is_closed() {
             // SAFETY: by the contract.
-            return chosen().is_some_and(|front| unsafe { front.push(class, object) });
+            return object.addr() & 1 == 0 && unsafe { push_chosen(class, object) };
+        }
+        if AREAS.load(Ordering::Relaxed) == 0 || object.addr() & 1 != 0 {
+            return false;
         }
         // SAFETY: by the contract, and as just tested.
         unsafe { self.push_again(class, object) || self.push_first(class, object) }

@@ -113,7 +113,7 @@ impl Header {
         Self { block, key }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, before: usize) -> &AtomicUsize {
         // SAFETY: by the contract of `of`; aligned, and any bytes are a number.
         unsafe { self.block.sub(before * size_of::<usize>()).cast().as_ref() }
@@ -121,7 +121,7 @@ impl Header {
 
     /// The tag of a block at this address while it is live, with that word of its
     /// size.
-    #[inline]
+    #[inline(always)]
     fn seal(&self, size: usize, shift: u32) -> usize {
         let place = (self.block.addr().get() ^ self.key).wrapping_mul(0x9e37_79b1);
         let what = size ^ (shift as usize).wrapping_mul(0x85eb_ca6b);
@@ -131,9 +131,11 @@ impl Header {
     }
 
     /// Writes the header of a live block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, block: Block, by: Origin) {
-        let size = with_bits(block.size, SIZE_BITS, by.thread as usize);
+        // Sizes are below their bits, see `raw_layout`.
+        let thread = if WIDE { (by.thread as usize) << (SIZE_BITS % usize::BITS) } else { 0 };
+        let size = block.size | thread;
         // Relaxed: a block changes hands by the program's own synchronisation.
         self.word(ALLOCATED).store(with_bits(by.caller.0, CALLER_BITS, 0), Relaxed);
         self.word(SIZE).store(size, Relaxed);
@@ -141,7 +143,7 @@ impl Header {
     }
 
     /// Reads the header; `None` when there is none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&self) -> Option<(Block, State)> {
         let (size, tag) = (self.word(SIZE).load(Relaxed), self.word(TAG).load(Relaxed));
         let shift = (tag & SHIFT_BITS) as u32;
@@ -154,8 +156,16 @@ impl Header {
         (shift < usize::BITS).then_some((block, state))
     }
 
+    /// The size of the block if it is live and aligned so.
+    #[inline(always)]
+    pub(super) fn live_size(&self, shift: u32) -> Option<usize> {
+        let size = self.word(SIZE).load(Relaxed);
+        let live = self.word(TAG).load(Relaxed) == self.seal(size, shift);
+        live.then_some(low_bits(size, SIZE_BITS))
+    }
+
     /// Marks a live block as freed; `false` when somebody else has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn retire(&self, block: Block, by: Origin) -> bool {
         let live = self.seal(self.word(SIZE).load(Relaxed), block.shift);
         if self.word(TAG).compare_exchange(live, live ^ FREED, Relaxed, Relaxed).is_err() {

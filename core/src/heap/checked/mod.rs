@@ -22,11 +22,13 @@
 //!
 //! - [`header`]: what stands before a block;
 //! - [`guarded`]: large blocks between guard pages;
+//! - `moderate`: the common calls in few instructions;
 //! - [`quarantine`]: where freed blocks wait;
 //! - `realloc`: other sizes for blocks.
 
 mod guarded;
 mod header;
+mod moderate;
 pub(crate) mod quarantine;
 mod realloc;
 
@@ -91,16 +93,20 @@ impl<C: Config> Checks<C> {
     }
 
     /// The key of the heap's headers, made at the first use.
+    #[inline(always)]
     fn key(&self) -> usize {
         match self.key.load(Relaxed) {
-            0 => {
-                let key = C::Env::random() as usize | 1;
-                // Relaxed: whoever comes first decides; a number hands nothing
-                // over.
-                self.key.compare_exchange(0, key, Relaxed, Relaxed).err().unwrap_or(key)
-            }
+            0 => self.make_key(),
             key => key,
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_key(&self) -> usize {
+        let key = C::Env::random() as usize | 1;
+        // Relaxed: whoever comes first decides; a number hands nothing over.
+        self.key.compare_exchange(0, key, Relaxed, Relaxed).err().unwrap_or(key)
     }
 }
 
@@ -120,12 +126,25 @@ impl<C: Config> Heap<C> {
     }
 
     /// Allocates a block with a header.
-    #[cold]
+    #[inline(never)]
     pub(super) fn alloc_checked(&self, layout: Layout, fill: Fill, caller: Caller) -> *mut u8 {
-        let (tier, block) = (C::tier(), Block::of(layout));
+        let tier = C::tier();
         if self.checks.raw_below.load(Relaxed) == 0 {
             self.checks.raw_below.store(self.regions.first_end().max(1), Relaxed);
         }
+        if tier == Tier::Moderate {
+            let block = self.alloc_moderate(layout, fill, caller);
+            if !block.is_null() {
+                return block;
+            }
+        }
+        self.alloc_dressed(layout, fill, caller)
+    }
+
+    /// The long way.
+    #[inline(never)]
+    fn alloc_dressed(&self, layout: Layout, fill: Fill, caller: Caller) -> *mut u8 {
+        let (tier, block) = (C::tier(), Block::of(layout));
         let guarded = self.guarded_layout(block, tier);
         let raw_layout = guarded.or_else(|| block.raw_layout(tail(tier)));
         let Some(raw_layout) = raw_layout else { return null_mut() };
@@ -152,7 +171,7 @@ impl<C: Config> Heap<C> {
     }
 
     /// Makes a block of its place: header and `tail` bytes behind it.
-    #[inline]
+    #[inline(always)]
     fn dress(&self, pointer: NonNull<u8>, block: Block, tail: usize, by: Origin) -> *mut u8 {
         // SAFETY: the place is ours, and has room for a header before it.
         let header = unsafe { Header::of(pointer, self.checks.key()) };
@@ -168,13 +187,21 @@ impl<C: Config> Heap<C> {
 
     /// Frees a block after it has been verified, with its layout if the
     /// caller was told.
-    #[cold]
+    #[inline(never)]
     pub(super) fn free_checked(
         &self,
         pointer: NonNull<u8>,
         layout: Option<Layout>,
         caller: Caller,
     ) {
+        if C::tier() != Tier::Moderate || !self.free_moderate(pointer, layout, caller) {
+            self.free_verified(pointer, layout, caller);
+        }
+    }
+
+    /// The long way.
+    #[inline(never)]
+    fn free_verified(&self, pointer: NonNull<u8>, layout: Option<Layout>, caller: Caller) {
         let tier = C::tier();
         let Some(Found { header, block, guarded }) = self.verify(pointer, layout, tier) else {
             return self.free_raw(pointer);

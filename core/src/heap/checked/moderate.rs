@@ -7,7 +7,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::by;
-use super::header::{ALIGN, Block, HEADER, Header, State};
+use super::header::{ALIGN, Block, HEADER, Header};
 use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::origin::Caller;
@@ -15,6 +15,9 @@ use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
 use crate::heap::Heap;
 use crate::heap::alloc::Fill;
+
+/// The alignment of most blocks, as in their headers.
+const SHIFT: u32 = ALIGN.trailing_zeros();
 
 impl<C: Config> Heap<C> {
     /// A block whose raw object the cache has; null where the long way has to be
@@ -35,7 +38,7 @@ impl<C: Config> Heap<C> {
             // SAFETY: as above.
             unsafe { pointer.write_bytes(0, size) };
         }
-        self.dress(pointer, Block { size, shift: ALIGN.trailing_zeros() }, 0, by::<C>(caller))
+        self.dress(pointer, Block { size, shift: SHIFT }, 0, by::<C>(caller))
     }
 
     /// Frees a block; `false` where the long way has to be gone, and nothing has
@@ -59,13 +62,10 @@ impl<C: Config> Heap<C> {
         }
         // SAFETY: aligned, and all of it in committed pages of the first region.
         let header = unsafe { Header::of(pointer, self.checks.key()) };
-        let Some((block, State::Live)) = header.read() else { return false };
-        let as_said = layout.is_none_or(|layout| Block::of(layout) == block);
-        if !class.is_small() || block.head() != HEADER || !as_said {
-            return false;
-        }
-        // Only of a header that is live and sealed: none but this block's.
-        if !header.retire(block, by::<C>(caller)) {
+        let Some(size) = header.live_size(SHIFT) else { return false };
+        let as_said = layout.is_none_or(|layout| layout.size() == size && layout.align() <= ALIGN);
+        let block = Block { size, shift: SHIFT };
+        if !as_said || !class.is_small() || !header.retire(block, by::<C>(caller)) {
             return false;
         }
         // SAFETY: the raw block's class, and given up.
