@@ -58,6 +58,10 @@ pub(crate) struct Options {
     /// Granule with each of its presets as well, beside each other
     #[arg(long)]
     presets: bool,
+    /// Granule alone, in each tier of checks and with sampled guard pages, against
+    /// the tier none
+    #[arg(long, conflicts_with_all = ["presets", "rust", "on"])]
+    tiers: bool,
     /// Only allocators of this name, beside granule; may be given again
     #[arg(long, value_name = "ALLOCATOR")]
     on: Vec<String>,
@@ -149,6 +153,7 @@ fn measure(options: &Options) -> Result<Run> {
     let workloads = workloads::choose(&program, &options.names, extent)?;
     let (mut contenders, absent) = match extent {
         Extent::Rust => rust_door::assemble()?,
+        _ if options.tiers => (peers::tiers(&program)?, Vec::new()),
         _ => peers::assemble(&program)?,
     };
     contenders.retain(|one| {

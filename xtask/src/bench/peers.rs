@@ -78,9 +78,41 @@ pub(super) const OURS: &str = "granule";
 const PRESETS: [(&str, &str); 2] =
     [("granule frugal", "frugal"), ("granule throughput", "throughput")];
 
-/// Whether a name in tables is ours, with whatever preset.
+/// Granule with its tiers of checks but the default one, and with sampled guard
+/// pages, as they are called in tables.
+const TIERS: [(&str, &str, &str); 3] = [
+    ("granule moderate", "GRANULE_CHECK", "moderate"),
+    ("granule full", "GRANULE_CHECK", "full"),
+    ("granule sampled", "GRANULE_SAMPLE", "on"),
+];
+
+/// The tier that the others are measured against: a peer, where there are tiers.
+const NO_TIER: (&str, &str, &str) = ("none", "GRANULE_CHECK", "none");
+
+/// Whether a name in tables is ours, with whatever preset or tier.
 pub(super) fn is_ours(name: &str) -> bool {
-    name == OURS || PRESETS.iter().any(|(preset, _)| *preset == name)
+    name == OURS
+        || PRESETS.iter().any(|(preset, _)| *preset == name)
+        || TIERS.iter().any(|(tier, ..)| *tier == name)
+}
+
+/// Ours alone, in the default tier; then in none, and in each other tier.
+pub(super) fn tiers(program: &Path) -> Result<Vec<Contender>> {
+    let preload = Allocator::Granule.ready()?;
+    let with = |&(name, variable, value): &(&'static str, &'static str, &'static str)| Contender {
+        name,
+        origin: format!("this workspace with {variable}={value}"),
+        preload: preload.with_setting(variable, value),
+        program: program.into(),
+    };
+    let origin = "this workspace, in the tier basic".to_owned();
+    let ours = Contender { name: OURS, origin, preload: preload.clone(), program: program.into() };
+    let contenders: Vec<_> =
+        core::iter::once(ours).chain([&NO_TIER].map(with)).chain(TIERS.iter().map(with)).collect();
+    for contender in &contenders {
+        contender.preload.prove(program, "list")?;
+    }
+    Ok(contenders)
 }
 
 /// Ours once more with each preset but the balanced one, which is in force
