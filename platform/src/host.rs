@@ -102,7 +102,8 @@ pub const fn new_heap() -> Heap {
 static_assertions::assert_impl_all!(ProcessHeap: Sync);
 static_assertions::assert_impl_all!(Heap: Sync);
 
-/// The process's heap as a Rust global allocator.
+/// The process's heap as a Rust global allocator, and as an
+/// [`Allocator`](crate::doors::Allocator).
 ///
 /// ```
 /// #[global_allocator]
@@ -147,3 +148,5 @@ unsafe impl GlobalAlloc for Granule {
         unsafe { PROCESS.realloc(NonNull::new_unchecked(pointer), layout, new_size) }
     }
 }
+
+granule_core::allocator_through!([] Granule, _this => &PROCESS);

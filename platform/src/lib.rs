@@ -1,4 +1,5 @@
 #![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![doc = include_str!("../README.md")]
 
 #[cfg(test)]
@@ -6,7 +7,8 @@ extern crate std;
 
 pub use granule_core as core_api;
 pub use granule_core::{
-    Config, Environment, FrontEnd, PageProvider, base, cache, observe, provider,
+    Config, Environment, FrontEnd, PageProvider, arena, base, cache, doors, observe, pools,
+    provider,
 };
 
 pub mod kernel;

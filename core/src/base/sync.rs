@@ -25,8 +25,10 @@ use super::env::Environment;
 pub mod atomic {
     #[cfg(loom)]
     pub use super::modelled::{
-        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence, spin_loop,
+        AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
     };
+    #[cfg(all(not(loom), target_has_atomic = "64"))]
+    pub use core::sync::atomic::AtomicU64;
     pub use core::sync::atomic::Ordering;
     #[cfg(not(loom))]
     pub use core::{

@@ -22,6 +22,7 @@
 //! - `whole`: these together, and the caller's place among them;
 //! - `exchange`: a stashed sheaf for the one in use;
 //! - `paths`: the slow paths of small objects;
+//! - `batch`: many of them in one call;
 //! - `nolock`: the same where nothing may wait;
 //! - `deferred`: blocks freed there that found no other place;
 //! - `runs`: those of runs of pages;
@@ -35,6 +36,7 @@ pub mod sheaf;
 pub mod slot;
 pub mod tops;
 
+pub(crate) mod batch;
 pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;

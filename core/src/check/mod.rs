@@ -6,6 +6,8 @@ pub mod model;
 
 #[cfg(test)]
 pub(crate) mod arena;
+#[cfg(test)]
+pub(crate) mod counting;
 #[cfg(all(test, loom))]
 pub(crate) mod model_surroundings;
 #[cfg(test)]

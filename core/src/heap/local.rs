@@ -5,6 +5,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
+use super::Heap;
 use super::owned::{OwnedHeap, ReleaseRefused};
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -58,6 +59,12 @@ impl<P: PageProvider + 'static, E: Environment> LocalHeap<P, E> {
         // environment, which do not use the heap they serve.
         let front = unsafe { Alone::new() };
         Self { heap: OwnedHeap::new(provider, front), one_thread: PhantomData }
+    }
+
+    /// The heap, for doors that share it no further.
+    #[inline(always)]
+    pub(crate) fn whole(&self) -> &Heap<LocalConfig<P, E>> {
+        &self.heap
     }
 
     /// As [`Heap::alloc`](crate::Heap::alloc).

@@ -16,6 +16,7 @@
 //! - `alloc`: allocation, zeroed and aligned;
 //! - `free`: sized and unsized;
 //! - `realloc`: in place, by remapping, or by copy outside any lock;
+//! - `batch`: many blocks in one call;
 //! - `nolock`: both where nothing may wait;
 //! - `reserve`: blocks set aside beforehand;
 //! - `preallocate`: pages set aside beforehand;
@@ -29,6 +30,7 @@
 //! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
+mod batch;
 mod check;
 mod checked;
 mod cpus;

@@ -190,6 +190,8 @@ impl Deref for OwnedHeap<'_> {
     }
 }
 
+granule_core::allocator_through!(['h] &OwnedHeap<'h>, this => &***this);
+
 impl Drop for OwnedHeap<'_> {
     fn drop(&mut self) {
         // SAFETY: alive, and the handle ends: nobody else has one on the heap,

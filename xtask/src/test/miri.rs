@@ -19,6 +19,7 @@ const FLAGS: &str = "-Zmiri-strict-provenance -Zmiri-disable-isolation";
 /// The tests that `cargo xtask test` has time for: each layer's parts, and of
 /// whole heaps those that take seconds. The rest takes hours.
 const QUICK: &[&str] = &[
+    "arena::",
     "base::",
     "cache::sheaf",
     "cache::depot",
@@ -26,6 +27,7 @@ const QUICK: &[&str] = &[
     "cache::slot",
     "cache::runs::tests::a_run",
     "heap::owned::tests::a_heap_that_is_dropped",
+    "pools::",
     "region::bins",
     "region::layout",
     "region::span",

@@ -54,6 +54,8 @@ pub type AtomicU8 = Atomic<machine::AtomicU8>;
 /// As the machine's.
 pub type AtomicU32 = Atomic<machine::AtomicU32>;
 /// As the machine's.
+pub type AtomicU64 = Atomic<machine::AtomicU64>;
+/// As the machine's.
 pub type AtomicUsize = Atomic<machine::AtomicUsize>;
 /// As the machine's.
 pub type AtomicPtr<T> = Atomic<machine::AtomicPtr<T>>;
@@ -96,6 +98,7 @@ machines! {
     [] machine::AtomicBool, bool;
     [] machine::AtomicU8, u8;
     [] machine::AtomicU32, u32;
+    [] machine::AtomicU64, u64;
     [] machine::AtomicUsize, usize;
     [T] machine::AtomicPtr<T>, *mut T;
 }
@@ -114,7 +117,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(u8 u32 usize);
+numbers!(u8 u32 u64 usize);
 
 impl Bits for bool {
     fn bits(self) -> u64 {

@@ -25,14 +25,16 @@ use std::vec::Vec;
 
 use core::sync::atomic::Ordering;
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::AtomicU64;
+use loom::sync::atomic::AtomicU64 as Loom;
 
 mod atomics;
 mod interrupt;
 mod mutex;
 pub mod plain;
 
-pub use atomics::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, fence, spin_loop};
+pub use atomics::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
+};
 pub(crate) use interrupt::came_by_itself;
 pub use interrupt::{Masked, interrupt_after, interrupt_now};
 pub(crate) use mutex::{SpinMutex, SpinMutexGuard};
@@ -92,11 +94,11 @@ struct Execution {
 /// An adopted word.
 #[derive(Clone)]
 struct Word {
-    loom: Rc<AtomicU64>,
+    loom: Rc<Loom>,
     /// Written to before each load: of the accesses to one atomic loom keeps
     /// the last alone, and so forgets a load of one thread when a load of
     /// another comes before that one's store. Two stores it takes for a race.
-    loads: Rc<AtomicU64>,
+    loads: Rc<Loom>,
     made_with: u64,
 }
 
@@ -123,7 +125,7 @@ pub(crate) fn begin(mutation: Option<Site>) {
 
 /// Begins an execution with so many atomics.
 pub(crate) fn begin_execution(atomics: usize) {
-    let new = || Rc::new(AtomicU64::new(0));
+    let new = || Rc::new(Loom::new(0));
     let spare = (0..atomics).map(|_| Word { loom: new(), loads: new(), made_with: 0 }).collect();
     interrupt::clear();
     with(|all| {
