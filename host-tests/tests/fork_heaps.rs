@@ -66,5 +66,6 @@ fn the_child_uses_the_heap_and_the_numbers_of_lost_threads() {
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
     });
     HEAP.reclaim();
+    HEAP.check().expect("a whole heap");
     assert_eq!(HEAP.stats().live_bytes(), 0);
 }

@@ -113,6 +113,7 @@ fn frees_find_the_innermost_heap() {
     assert_eq!(blocks.iter().map(|block| owner(block)).collect::<Vec<_>>(), owners);
     drop(blocks);
     assert_eq!(inner.stats().live_bytes(), 0);
+    inner.check().expect("a whole heap");
     drop(inner);
     assert_eq!(outer.stats().live_bytes(), 0);
 }

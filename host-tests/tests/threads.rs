@@ -59,6 +59,7 @@ fn check_slots(before: usize) {
         assert_eq!(stats.slots, before, "{stats:?}");
     }
     assert_eq!(stats.live_bytes(), 0, "{stats:?}");
+    granule::process_heap().check().expect("a whole heap");
 }
 
 #[test]

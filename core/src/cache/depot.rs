@@ -3,7 +3,7 @@
 //!
 //! Locks: `classes[c]`, a leaf.
 
-use super::sheaf::{Sheaf, SheafList, capacity};
+use super::sheaf::{Sheaf, SheafList, Word, capacity};
 use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
 use crate::base::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -89,6 +89,12 @@ impl<C: Config> Depot<C> {
     /// Bytes of objects held of a class.
     pub(crate) fn bytes(&self, class: Class) -> usize {
         self.classes[class.index()].lock().bytes
+    }
+
+    /// Shows the objects of each sheaf of a class, under its lock.
+    pub(crate) fn each_full(&self, class: Class, show: impl FnMut(&[Word])) {
+        let shelf = self.classes[class.index()].lock();
+        shelf.full.each(|order| capacity(class, order), show);
     }
 
     /// Closes every lock for `fork`, in order.

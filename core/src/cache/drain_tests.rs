@@ -63,6 +63,7 @@ fn all_cpus_are_drained_where_they_can_be_stopped() {
     }
     assert_eq!(heap.stats().slots, 2);
     heap.reclaim();
+    heap.check().expect("a whole heap");
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
 }
@@ -76,6 +77,7 @@ fn a_cpu_that_cannot_be_stopped_follows_at_its_next_miss() {
     }
     let before = heap.stats().cached_bytes;
     heap.reclaim();
+    heap.check().expect("a whole heap");
     let stats = heap.stats();
     assert!(0 < stats.cached_bytes && stats.cached_bytes < before, "its own, not the other's");
     // A hit is no occasion, a miss is: here of another class.
@@ -89,6 +91,7 @@ fn a_cpu_that_cannot_be_stopped_follows_at_its_next_miss() {
     // SAFETY: live, of that layout.
     unsafe { heap.dealloc(block, other) };
     heap.reclaim();
+    heap.check().expect("a whole heap");
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
 }
@@ -140,6 +143,7 @@ fn a_cpu_without_a_miss_is_drained_after_a_while() {
         assert!(cached(heap, 0) > 0, "the busy one keeps its cache");
     }
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 

@@ -26,7 +26,8 @@
 //! - `nolock`: the same where nothing may wait;
 //! - `deferred`: blocks freed there that found no other place;
 //! - `runs`: those of runs of pages;
-//! - `drain`: emptying slots and depot.
+//! - `drain`: emptying slots and depot;
+//! - `check`: the walk over what is cached.
 
 pub mod alone;
 pub mod frontend;
@@ -37,6 +38,7 @@ pub mod slot;
 pub mod tops;
 
 pub(crate) mod batch;
+mod check;
 pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;

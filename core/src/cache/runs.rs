@@ -254,22 +254,20 @@ impl<C: Config> Cache<C> {
         self.registry.slots().map(|slot| slot.parked_bytes(regions)).sum()
     }
 
-    /// Verifies K1 of every cached run, at rest.
+    /// Verifies C1 and K1 of every cached run, at rest.
     pub(crate) fn check_runs(&self, regions: &Regions<C>) -> Result<ParkedRuns, Violation> {
         let mut seen = ParkedRuns::default();
-        let mut result = Ok(());
-        for slot in self.registry.slots() {
-            slot.each_run(|class, run| {
+        for class in Class::runs() {
+            let count = self.check_class(class, |run| {
                 let at = regions.locate(run.as_ptr()).filter(|at| at.class() == class);
                 let pages = at.and_then(|at| at.run()).filter(|pages| *pages >= class.pages());
-                seen.runs += 1;
                 seen.bytes += pages.map_or(0, |pages| pages.bytes());
-                let kept = pages.is_some();
                 let found = "a cached run that is no run of its class";
-                result = result.and(Violation::unless(kept, "K1", found, run.addr().get()));
-            });
+                Violation::unless(pages.is_some(), "K1", found, run.addr().get())
+            })?;
+            seen.runs += count.objects;
         }
-        result.map(|()| seen)
+        Ok(seen)
     }
 }
 

@@ -343,6 +343,18 @@ impl SheafList {
         self.count
     }
 
+    /// Shows the objects of each sheaf, the newest first; a sheaf holds as many
+    /// as `len` says of its order.
+    pub(crate) fn each(&self, len: impl Fn(u8) -> usize, mut show: impl FnMut(&[Word])) {
+        let mut head = self.head;
+        while let Some(block) = NonNull::new(head) {
+            let mut sheaf = Sheaf { block: block.cast(), len: 0 };
+            sheaf.len = len(sheaf.order());
+            show(sheaf.objects());
+            head = sheaf.mark().map_addr(|next| next & !(SHEAF_ALIGN - 1));
+        }
+    }
+
     /// Adds a sheaf.
     pub(crate) fn push(&mut self, sheaf: Sheaf) {
         let tag = sheaf.mark().addr() & (SHEAF_ALIGN - 1);

@@ -156,6 +156,11 @@ impl Stash {
         Some(sheaf)
     }
 
+    /// Shows the objects of each full sheaf of a class.
+    pub(crate) fn each_full(&self, class: Class, show: impl FnMut(&[Word])) {
+        self.full[class.index()].each(|order| capacity(class, order), show);
+    }
+
     /// Gives a full sheaf up when there are more than `budget` bytes: of the
     /// other classes in turn or, when they have none, of `newest`. One small
     /// sheaf may not outweigh a large one, so once may not be enough.

@@ -139,6 +139,7 @@ fn any_number_of_regions_in_any_order() {
     // Two pages are the directory's, which has room for 127 regions itself.
     assert!(heap.stats().own_bytes > 2 * PAGE_SIZE);
     heap.reclaim();
+    heap.check().expect("a whole heap");
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes), (0, 0));
     // All of it is there again, as large runs.

@@ -198,8 +198,10 @@ impl Model {
         while !self.blocks.is_empty() {
             self.free(0, self.blocks.len().is_multiple_of(2));
         }
+        self.heap.check().expect("a whole heap");
         self.heap.reclaim();
         self.check();
+        self.heap.check().expect("a whole heap");
         let stats = self.heap.stats();
         assert_eq!((stats.slabs, stats.cached_bytes, stats.parked_bytes), (0, 0, 0), "{stats:?}");
         // SAFETY: from `Box::leak`; slots live as long as their heap, which
@@ -328,6 +330,7 @@ fn play(page: usize, can: Capabilities, refuse: Refuse) -> usize {
     }
     let calls = model.heap.provider().calls();
     model.check();
+    model.heap.check().expect("a whole heap");
     model.heap.provider().refuse(Refuse::Nothing);
     for action in script(1) {
         assert!(model.act(action), "{action:?} after {refuse:?}");

@@ -53,6 +53,7 @@ fn present_slabs_are_used_up_and_no_more() {
     assert_eq!(all.len(), capacity, "each once");
     all.into_iter().for_each(|block| give(heap, block));
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 
@@ -68,6 +69,7 @@ fn large_blocks_are_refused_and_yet_freed() {
     // SAFETY: live, of that layout.
     unsafe { heap.dealloc(alloc(heap, 1)[0], WORDS) };
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 
@@ -82,6 +84,7 @@ fn frees_beyond_the_cache_find_a_place_or_wait_for_one() {
     assert!(heap.cache.deferred.is_empty());
     one.into_iter().for_each(|block| give(heap, block));
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 
@@ -95,6 +98,7 @@ fn on_top_of_an_entry_it_works_without_the_cache() {
     assert!(!heap.cache.deferred.is_empty());
     keep.into_iter().for_each(|block| give(heap, block));
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 
@@ -113,6 +117,7 @@ fn on_top_of_a_holder_of_every_lock_nothing_waits() {
     // SAFETY: just closed here.
     unsafe { heap.after_fork() };
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
 }
 

@@ -51,6 +51,7 @@ proptest! {
         blocks.into_iter().for_each(|block| free(heap, block, layout));
         drop(reserve);
         heap.reclaim();
+        heap.check().expect("a whole heap");
         prop_assert_eq!(heap.stats().live_bytes(), 0);
     }
 }
@@ -61,6 +62,7 @@ fn a_reserve_that_cannot_be_filled_sets_nothing_aside() {
     let layout = Layout::new::<[u64; 100_000]>();
     assert!(heap.prefill(layout, 1_000).is_err());
     heap.reclaim();
+    heap.check().expect("a whole heap");
     assert_eq!(heap.stats().live_bytes(), 0);
     assert!(heap.prefill(layout, 3).is_ok_and(|reserve| reserve.len() == 3));
 }

@@ -279,6 +279,13 @@ impl Slab {
         (index / WORD, 1 << (index % WORD))
     }
 
+    /// Whether an object is free in the slab.
+    pub(crate) fn is_free(self, index: u32) -> bool {
+        let (word, bit) = Self::place(index);
+        // Relaxed: under the lock of the class; nothing is read of the object.
+        self.word(word).load(Relaxed) & bit != 0
+    }
+
     /// Makes the objects `bits` of bitmap word `word` free.
     ///
     /// # Errors

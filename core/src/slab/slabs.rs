@@ -111,6 +111,28 @@ impl<C: Config> Slabs<C> {
         slab.index_of(pointer.addr().get()).is_ok()
     }
 
+    /// Verifies that an object that is cached is one of a slab of its class,
+    /// and is not free there (S1).
+    pub(crate) fn check_cached(
+        &self,
+        regions: &Regions<C>,
+        class: Class,
+        object: NonNull<u8>,
+    ) -> Result<(), Violation> {
+        let address = object.addr().get();
+        let _slabs = self.classes[class.index()].lock();
+        let state = regions.locate(object.as_ptr()).filter(|at| at.class() == class).map(|at| {
+            // SAFETY: the class byte says that a slab is there (G2), and the
+            // lock of its class is held.
+            let slab = unsafe { Slab::at(at.aligned_descriptors(class.info().slab_pages)) };
+            slab.index_of(address).map(|index| slab.is_free(index))
+        });
+        let known = matches!(state, Some(Ok(_)));
+        Violation::unless(known, "C1", "a cached object of no slab of its class", address)?;
+        let free = state == Some(Ok(true));
+        Violation::unless(!free, "S1", "a cached object that is free in its slab", address)
+    }
+
     /// Gives objects of `class` back to their slabs. A pointer that is not a
     /// live object of the class is a fault; slabs that run empty return to
     /// their region, but for the last of the class.

@@ -250,8 +250,9 @@ impl<'h, C: Config> Shadow<'h, C> {
 /// When something is missing.
 pub fn check_empty<C: Config>(heap: &Heap<C>) {
     heap.reclaim();
+    let seen = heap.check().unwrap_or_else(|violation| panic!("{violation}"));
     let stats = heap.stats();
-    assert_eq!(stats.live_bytes(), 0, "{stats:?}");
+    assert_eq!((seen.cached, stats.live_bytes()), (0, 0), "{stats:?}");
     assert_eq!((stats.cached_bytes, stats.parked_bytes), (0, 0), "{stats:?}");
     assert_eq!((stats.slabs, stats.slab_bytes, stats.slab_free_bytes), (0, 0, 0), "{stats:?}");
 }
