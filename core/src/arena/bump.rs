@@ -15,6 +15,10 @@ const MOST: usize = 1 << 20;
 /// What chunks are aligned to, unless a block needs more.
 const ALIGN: usize = 16;
 
+/// What the cursor is aligned to, so that most blocks need no padding. Up to
+/// seven bytes a block, where it is a string.
+const UNIT: usize = 8;
+
 /// Where no chunk is: there is room for blocks of no bytes.
 const NOWHERE: *mut u8 = core::ptr::without_provenance_mut(ALIGN);
 
@@ -34,7 +38,7 @@ pub(super) struct Mark {
 
 /// The cursor, and all chunks from the first to the last.
 ///
-/// A1: the memory from the cursor to the end of its chunk, and all of the
+/// A1: the cursor and `end` are multiples of `UNIT`; the memory from the cursor to the end of its chunk, and all of the
 /// chunks behind it, is nobody's; `cursor` and `end` are of the chunk
 /// `current`, or both nowhere as long as there is none.
 /// A2: a chunk that is in the list stays until `trim` or the drop, which
@@ -81,16 +85,20 @@ impl<A: Allocator> Bump<A> {
     #[inline(always)]
     fn take_here(&self, layout: Layout) -> Option<NonNull<u8>> {
         let (cursor, end) = (self.cursor.get(), self.end.get());
-        let padding = cursor.addr().wrapping_neg() & (layout.align() - 1);
+        let padding = match layout.align() {
+            ..=UNIT => 0,
+            align => cursor.addr().wrapping_neg() & (align - 1),
+        };
+        let bytes = layout.size().next_multiple_of(UNIT);
         let room = end.addr() - cursor.addr();
-        // Both are below half of the address space, so that nothing wraps.
-        if padding + layout.size() > room {
+        // Both are at most half of the address space, so that nothing wraps.
+        if padding + bytes > room {
             return None;
         }
         // SAFETY: as just tested, inside the chunk (A1); or of no bytes.
         unsafe {
             let block = cursor.add(padding);
-            self.cursor.set(block.add(layout.size()));
+            self.cursor.set(block.add(bytes));
             Some(NonNull::new_unchecked(block))
         }
     }
@@ -128,6 +136,7 @@ impl<A: Allocator> Bump<A> {
     ) -> Result<(), AllocError> {
         let header = Layout::new::<Header>();
         let (needed, _) = header.extend(layout).map_err(|_| AllocError)?;
+        let needed = needed.align_to(UNIT).map_err(|_| AllocError)?.pad_to_align();
         let bytes = needed.size().max(self.bytes.get().clamp(FIRST, MOST));
         let align = needed.align().max(ALIGN);
         let layout = Layout::from_size_align(bytes, align).map_err(|_| AllocError)?;
@@ -163,14 +172,14 @@ impl<A: Allocator> Bump<A> {
     /// Caller: has a block of so many bytes.
     #[inline]
     pub(super) unsafe fn resize_last(&self, block: NonNull<u8>, old: usize, new: usize) -> bool {
-        // SAFETY: inside the block, or right behind it.
-        let last = unsafe { block.add(old) }.as_ptr() == self.cursor.get();
-        if !last || new > self.end.get().addr() - block.addr().get() {
+        let behind = block.as_ptr().wrapping_add(old.next_multiple_of(UNIT));
+        let bytes = new.next_multiple_of(UNIT);
+        if behind != self.cursor.get() || bytes > self.end.get().addr() - block.addr().get() {
             return false;
         }
         // SAFETY: as just tested, inside the chunk: one that ends at the cursor
         // is of this chunk, as another one's end is at most where a header is.
-        self.cursor.set(unsafe { block.add(new) }.as_ptr());
+        self.cursor.set(unsafe { block.add(bytes) }.as_ptr());
         true
     }
 

@@ -25,7 +25,8 @@ pub(super) struct Blocks<T, A: Allocator> {
     fresh: Cell<*mut u8>,
     /// Blocks from the cursor on.
     left: Cell<usize>,
-    taken: Cell<usize>,
+    /// Blocks of all chunks.
+    count: Cell<usize>,
     chunks: Chunks<A>,
     of: PhantomData<fn() -> T>,
 }
@@ -50,15 +51,19 @@ impl<T, A: Allocator> Blocks<T, A> {
             free: Cell::new(null_mut()),
             fresh: Cell::new(null_mut()),
             left: Cell::new(0),
-            taken: Cell::new(0),
+            count: Cell::new(0),
             chunks: Chunks::new(allocator),
             of: PhantomData,
         }
     }
 
-    /// Blocks that are taken.
+    /// Blocks that are taken. Counts those that are not, so that takes need
+    /// not.
     pub(super) fn taken(&self) -> usize {
-        self.taken.get()
+        // SAFETY: B2.
+        let next = |free: &NonNull<Free>| NonNull::new(unsafe { free.read() }.next);
+        let free = core::iter::successors(NonNull::new(self.free.get()), next);
+        self.count.get() - self.left.get() - free.count()
     }
 
     /// Bytes of all chunks.
@@ -78,7 +83,6 @@ impl<T, A: Allocator> Blocks<T, A> {
         let Some(free) = NonNull::new(self.free.get()) else { return self.take_fresh() };
         // SAFETY: B2.
         self.free.set(unsafe { free.read() }.next);
-        self.taken.set(self.taken.get() + 1);
         Ok(free.cast())
     }
 
@@ -91,7 +95,6 @@ impl<T, A: Allocator> Blocks<T, A> {
         let fresh = self.fresh.get();
         // The cursor may end behind the chunk, and is not used then.
         self.fresh.set(fresh.wrapping_add(Self::LAYOUT.size()));
-        self.taken.set(self.taken.get() + 1);
         // SAFETY: a block was left, so this is one inside a chunk.
         Ok(unsafe { NonNull::new_unchecked(fresh.cast()) })
     }
@@ -102,6 +105,7 @@ impl<T, A: Allocator> Blocks<T, A> {
         let (first, count) = self.chunks.grow(Self::LAYOUT)?;
         self.fresh.set(first.as_ptr());
         self.left.set(count);
+        self.count.set(self.count.get() + count);
         Ok(())
     }
 
@@ -117,7 +121,6 @@ impl<T, A: Allocator> Blocks<T, A> {
         // SAFETY: by the contract ours, and as large and aligned as a link (B2).
         unsafe { free.write(Free { next: self.free.get() }) };
         self.free.set(free.as_ptr());
-        self.taken.set(self.taken.get() - 1);
     }
 }
 

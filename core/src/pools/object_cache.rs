@@ -96,7 +96,7 @@ impl<T, F: Fn() -> T, A: Allocator> ObjectCache<T, F, A> {
         Ok(vacant.write(Object { next: Cell::new(null_mut()), value: (self.make)() }))
     }
 
-    /// Values that exist, idle or not.
+    /// Values that exist, idle or not. Counts the places that are free.
     #[must_use]
     pub fn made(&self) -> usize {
         self.blocks.taken()

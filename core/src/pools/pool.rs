@@ -82,7 +82,7 @@ impl<T, A: Allocator> Pool<T, A> {
         Ok(Pooled { place: vacant.write(make()), pool: self, owns: PhantomData })
     }
 
-    /// Values that live.
+    /// Values that live. Counts the places that are free.
     #[must_use]
     pub fn len(&self) -> usize {
         self.blocks.taken()

@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering;
 use allocator_api2::alloc::{AllocError, Allocator};
 
 use super::stack::Stack;
-use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use crate::base::sync::atomic::{AtomicPtr, AtomicU32};
 
 /// Values in the first chunk; each further one has as many as all before it
 /// and these together.
@@ -39,13 +39,12 @@ const CHUNKS: usize = 27;
 ///     let other = scope.spawn(move || *made + 1);
 ///     other.join().expect("no panic")
 /// });
-/// assert_eq!((sum, pool.len()), (21, 0));
+/// assert_eq!((sum, pool.peak()), (21, 1));
 /// ```
 pub struct SharedPool<T, A: Allocator> {
     free: Stack,
     /// Values below this were once taken.
     fresh: AtomicU32,
-    taken: AtomicUsize,
     /// M1: a chunk that is here stays to the drop.
     chunks: [AtomicPtr<u8>; CHUNKS],
     allocator: A,
@@ -54,7 +53,7 @@ pub struct SharedPool<T, A: Allocator> {
 
 impl<T, A: Allocator> fmt::Debug for SharedPool<T, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedPool").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("SharedPool").field("peak", &self.peak()).finish_non_exhaustive()
     }
 }
 
@@ -85,7 +84,6 @@ impl<T, A: Allocator> SharedPool<T, A> {
         Self {
             free: Stack::new(),
             fresh: AtomicU32::new(0),
-            taken: AtomicUsize::new(0),
             chunks: [const { AtomicPtr::new(null_mut()) }; CHUNKS],
             allocator,
             of: PhantomData,
@@ -104,8 +102,6 @@ impl<T, A: Allocator> SharedPool<T, A> {
             Some(number) => number,
             None => self.take_fresh()?,
         };
-        // Relaxed: a figure.
-        self.taken.fetch_add(1, Ordering::Relaxed);
         let place = self.place(number);
         // SAFETY: T1, the place is ours.
         unsafe { place.write(value) };
@@ -198,20 +194,14 @@ impl<T, A: Allocator> SharedPool<T, A> {
     /// Caller: has the number, whose value is gone.
     #[inline]
     unsafe fn give(&self, number: u32) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
         self.free.push(number, self.link(number));
     }
 
-    /// Values that live, while nobody comes or goes.
+    /// How many values there were at the same time, at most: the pool has
+    /// places for them, and for at most as many again.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// Whether no value lives, while nobody comes or goes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn peak(&self) -> usize {
+        self.fresh.load(Ordering::Relaxed) as usize
     }
 }
 

@@ -31,14 +31,14 @@ fn values_are_apart_and_aligned() {
         (0..1000).map(|number| pool.alloc(Aligned(number)).expect("memory")).collect();
     assert!(all.iter().all(|value| core::ptr::from_ref(&**value).addr().is_multiple_of(64)));
     assert!(all.iter().zip(0..).all(|(value, number)| value.0 == number));
-    assert_eq!(pool.len(), 1000);
+    assert_eq!(pool.peak(), 1000);
     drop(all);
     let again: Vec<_> =
         (0..1000).map(|number| pool.alloc(Aligned(number)).expect("memory")).collect();
     assert!(again.iter().zip(0..).all(|(value, number)| value.0 == number));
     let bytes = memory.bytes();
     drop(again);
-    assert!(pool.is_empty() && memory.bytes() == bytes, "places serve again");
+    assert!(pool.peak() == 1000 && memory.bytes() == bytes, "places serve again");
     drop(pool);
     assert_eq!(memory.bytes(), 0);
 }
@@ -72,7 +72,8 @@ fn threads_hand_values_on() {
             });
         }
     });
-    assert_eq!((pool.len(), Arc::strong_count(&shared)), (0, 1));
+    assert_eq!(Arc::strong_count(&shared), 1);
+    assert!(pool.peak() < 200, "{} places for 4 threads with 8 values", pool.peak());
     drop(pool);
     assert_eq!(memory.bytes(), 0);
 }

@@ -73,13 +73,17 @@ pub(crate) struct Options {
 /// A thousand threads take their time on a busy machine.
 const SCALING_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What is counted instead of timed.
+/// What stands for itself.
 #[derive(Subcommand)]
 enum Counts {
     /// Count instructions of hits; fails where there are more than committed
     Instructions(instructions::Options),
     /// Count locks and cached bytes with up to 256 virtual CPUs
     Scaling,
+    /// Time pools, arenas and batches beside the crates they compete with
+    Kits,
+    /// Time heaps that are made and ended, beside mimalloc's
+    Heaps,
 }
 
 /// All that a report says.
@@ -113,6 +117,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
     match &options.counts {
         Some(Counts::Instructions(options)) => return instructions::run(options),
         Some(Counts::Scaling) => return scaling(),
+        Some(Counts::Kits) => return program("granule-kits", &[]),
+        Some(Counts::Heaps) => {
+            let named = ["--features", "granule,mimalloc", "--bin", "heaps"];
+            return program("granule-peers", &named);
+        }
         None => {}
     }
     let started = Instant::now();
@@ -131,6 +140,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
 }
 
 /// Runs `cargo xtask bench scaling`.
+/// A program that measures and prints by itself.
+fn program(package: &str, further: &[&str]) -> Outcome {
+    setup::ensure(&peers::needs().collect::<Vec<_>>())?;
+    let job = workspace::cargo(["run", "--release", "-q", "-p", package])?.args(further);
+    Ok(Verdict::from_check(job.timeout(SCALING_TIMEOUT).stream()?.success()))
+}
+
 fn scaling() -> Outcome {
     workspace::build_release("granule-counts")?;
     heading("Locks and caches of the portable front end as virtual CPUs grow");

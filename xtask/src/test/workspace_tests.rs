@@ -15,16 +15,22 @@ pub(super) fn stages() -> Vec<Stage> {
         shown("host tests, optimised", || {
             stream(workspace::cargo(["test", "--release", "--package", "granule-host-tests"])?)
         }),
-        Stage {
-            name: "instructions of hits, none more than before".to_owned(),
-            output: Output::Quiet,
-            work: Box::new(|| match instructions::check()? {
-                Some(other) => Err(Skipped(other.0).into()),
-                None => Ok(()),
-            }),
-        },
+        quiet("examples", examples),
+        quiet("instructions of hits, none more than before", || match instructions::check()? {
+            Some(other) => Err(Skipped(other.0).into()),
+            None => Ok(()),
+        }),
         shown(&format!("the oldest compiler, Rust {oldest}"), oldest_compiler),
     ]
+}
+
+/// The programs of `platform/examples` run, and find what they say.
+fn examples() -> Result<()> {
+    for example in ["collections", "requests"] {
+        let named = ["run", "-q", "-p", "granule", "--example", example];
+        workspace::cargo(named)?.run_ok()?;
+    }
+    Ok(())
 }
 
 /// Everything compiles with the version that the manifest states.
@@ -47,6 +53,10 @@ fn oldest_compiler() -> Result<()> {
 
 pub(crate) fn shown(name: &str, work: impl FnOnce() -> Result<()> + 'static) -> Stage {
     Stage { name: name.to_owned(), output: Output::Shown, work: Box::new(work) }
+}
+
+fn quiet(name: &str, work: impl FnOnce() -> Result<()> + 'static) -> Stage {
+    Stage { name: name.to_owned(), output: Output::Quiet, work: Box::new(work) }
 }
 
 pub(crate) fn stream(job: Job) -> Result<()> {
