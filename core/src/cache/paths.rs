@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 use super::exchange;
 use super::frontend::FrontEnd;
 use super::lower::Lower;
-use super::sheaf::{Sheaf, Top, Word};
+use super::sheaf::{Sheaf, Top, Word, batch};
 use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
@@ -135,8 +135,10 @@ impl<C: Config> Cache<C> {
             return Some(sheaf);
         }
         let mut sheaf = self.empty_sheaf(lower, slot, class, Heat::Again)?;
-        let filled = sheaf
-            .fill(class, |slots| lower.slabs.claim(lower.regions, lower.provider, class, slots));
+        let filled = sheaf.fill(class, |slots| {
+            let slots = &slots[slots.len() - batch(class, slots.len())..];
+            lower.slabs.claim(lower.regions, lower.provider, class, slots)
+        });
         if filled == 0 {
             self.put_emptied(lower, slot, class, sheaf);
             return None;
@@ -258,3 +260,7 @@ fn claim_one<C: Config>(lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>
 fn release_one<C: Config>(lower: Lower<'_, C>, class: Class, object: NonNull<u8>) {
     lower.slabs.release(lower.regions, class, &[Word::new(object.as_ptr())]);
 }
+
+#[cfg(test)]
+#[path = "paths_tests.rs"]
+mod tests;

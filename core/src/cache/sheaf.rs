@@ -55,6 +55,31 @@ pub(crate) fn capacity(class: Class, order: u8) -> usize {
     if order == 0 { fit.min(class.info().sheaf_max as usize) } else { fit }
 }
 
+/// Bytes that CPUs take from each other's caches at a time.
+const CACHE_LINE: usize = 64;
+
+/// Objects of a class that fill a cache line; 1 where they do not divide it.
+const fn line(class: Class) -> usize {
+    let size = class.size();
+    if size < CACHE_LINE && CACHE_LINE.is_multiple_of(size) { CACHE_LINE / size } else { 1 }
+}
+
+/// How many objects of a class to take from slabs, where `room` fit: whole
+/// cache lines, so that no two CPUs begin with objects of the same one (active
+/// false sharing: Berger et al., Hoard, ASPLOS 2000).
+pub(crate) const fn batch(class: Class, room: usize) -> usize {
+    if room < line(class) { room } else { room - room % line(class) }
+}
+
+/// The smallest order that holds a cache line of objects.
+pub(crate) const fn min_order(class: Class) -> u8 {
+    let mut order = 0;
+    while words(order) - 2 < line(class) {
+        order += 1;
+    }
+    order
+}
+
 /// The largest order whose capacity the class allows.
 pub(crate) fn max_order(class: Class) -> u8 {
     (1..ORDERS as u8)

@@ -9,12 +9,23 @@
 
 use core::ptr::NonNull;
 
-use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order};
+use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order, min_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+
+/// Orders of the first sheaves.
+const FIRST_ORDERS: [u8; CLASSES] = {
+    let mut orders = [0; CLASSES];
+    let mut class = 1;
+    while class < CLASSES {
+        orders[class] = min_order(Class::from_index(class as u8));
+        class += 1;
+    }
+    orders
+};
 
 /// Empty sheaves kept by a slot, over all orders.
 const EMPTIES_MAX: u32 = 64;
@@ -143,7 +154,7 @@ impl Stash {
             full: [const { SheafList::new() }; CLASSES],
             empty: [const { SheafList::new() }; ORDERS],
             empties: 0,
-            order: [0; CLASSES],
+            order: FIRST_ORDERS,
             bytes: 0,
             victim: 0,
         }
@@ -240,7 +251,7 @@ impl Stash {
 
     /// Starts small again.
     pub(crate) fn reset_orders(&mut self) {
-        self.order = [0; CLASSES];
+        self.order = FIRST_ORDERS;
     }
 
     /// Bytes of objects in stashed sheaves.

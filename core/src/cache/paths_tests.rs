@@ -1,0 +1,34 @@
+//! What the slow paths hand to CPUs.
+
+use std::alloc::Layout;
+use std::collections::BTreeSet;
+
+use crate::base::class::Class;
+use crate::base::units::PAGE_SIZE;
+use crate::cache::guarded::Guarded;
+use crate::check::arena::Arena;
+use crate::check::surroundings::{TestConfig, migrate};
+use crate::heap::OwnedHeap;
+use crate::provider::Capabilities;
+
+/// Bytes that CPUs take from each other at a time.
+const LINE: usize = 64;
+
+/// Two CPUs that allocate in turn, from the first object on.
+#[test]
+fn no_two_cpus_begin_in_the_same_cache_line() {
+    let small =
+        Class::all().filter(|class| class.size() < LINE && LINE.is_multiple_of(class.size()));
+    for class in small {
+        let arena = Arena::new(PAGE_SIZE, Capabilities::all(), 16 << 20).in_steps_of(8 << 20);
+        let heap = OwnedHeap::<TestConfig>::new(arena, Guarded::new());
+        let layout = Layout::from_size_align(class.size(), 8).expect("a layout");
+        let mut lines = [BTreeSet::new(), BTreeSet::new()];
+        for turn in 0..400 {
+            migrate(turn % 2);
+            lines[turn % 2].insert(heap.alloc(layout).addr() / LINE);
+        }
+        assert!(lines[0].is_disjoint(&lines[1]), "objects of {} bytes", class.size());
+    }
+    migrate(0);
+}
