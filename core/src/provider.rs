@@ -11,9 +11,12 @@
 //!      └─────────────────┴──────── release ─────┘
 //! ```
 
+// It counts by read-modify-write, whatever the heap's environment.
+#[cfg(target_has_atomic = "ptr")]
 mod capped;
 mod shared;
 
+#[cfg(target_has_atomic = "ptr")]
 pub use capped::{CapTooSmall, Capped};
 
 use core::ptr::NonNull;

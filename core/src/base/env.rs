@@ -15,12 +15,25 @@ use super::fault::Fault;
 /// - from [`exclude`](Self::exclude) until its value is dropped, no other
 ///   entry into the allocator may begin *on top of* the caller on the same
 ///   stack of control (a kernel masks interrupts; user space, where signal
-///   handlers must not allocate, need do nothing);
+///   handlers must not allocate, need do nothing); where the machine has no
+///   compare-and-swap, also none of another thread or CPU, and it may be held
+///   several times over;
+/// - while [`shared`](Self::shared) is false, no call on a heap or lock of this
+///   environment begins before the one before it has ended and is known to;
 /// - no function may allocate or free through the heap it serves;
 /// - [`fatal`](Self::fatal) does not return and does not unwind.
 pub unsafe trait Environment: 'static {
     /// Held as long as a lock is held.
     type Exclusion;
+
+    /// Whether calls may overlap: of threads, of CPUs, of an interrupt and what it
+    /// came upon. Where not, locks and updates of shared words are plain loads
+    /// and stores. A constant, or what a C library knows: the answer may change
+    /// between two calls.
+    #[inline(always)]
+    fn shared() -> bool {
+        true
+    }
 
     /// Keeps nested entries out until the value is dropped.
     fn exclude() -> Self::Exclusion;

@@ -32,6 +32,9 @@ pub enum FaultKind {
     Guard,
     /// A heap is used after it has ended; the pointer is its handle.
     HeapEnded,
+    /// A heap whose calls were promised not to overlap is used by a second
+    /// thread, or inside of a call on it; the pointer is into the heap.
+    NotAlone,
     /// A free object of a slab was found where a live one must be, or the
     /// reverse: the allocator's own records contradict each other.
     Corrupted,
@@ -87,6 +90,9 @@ impl FaultKind {
             Self::UsedAfterFree => "look for who kept the pointer; a debugger shows the access",
             Self::Guard => "look at the access, by a debugger or its core, for wild pointers",
             Self::HeapEnded => "look for handles that are kept after the heap is destroyed",
+            Self::NotAlone => {
+                "look for signal or interrupt handlers that allocate, and threads that share the heap"
+            }
             Self::Corrupted => "look for wild writes; a higher tier of checks may find them",
         }
     }
@@ -106,6 +112,7 @@ impl fmt::Display for FaultKind {
             Self::UsedAfterFree => "use after free",
             Self::Guard => "access to a guard page of no block",
             Self::HeapEnded => "heap used after it has ended",
+            Self::NotAlone => "heap of one thread used by another, or inside of a call on it",
             Self::Corrupted => "corrupted: the heap's records contradict each other",
         })
     }

@@ -100,8 +100,8 @@ fn forked(fork: Fork) {
     Lock::hold_all(closed);
     for record in &*records {
         // The child, which has copies: nobody is in the middle of a change.
-        assert!(record.inner.is_locked(), "a lock that a thread may be inside of");
-        plain::read(record.inner.data());
+        assert!(record.is_closed(), "a lock that a thread may be inside of");
+        plain::read(record.value.get());
     }
     // SAFETY: closed above, by this thread.
     unsafe { Lock::unhold_all(closed) };

@@ -8,22 +8,22 @@
 //!
 //! N1: a block in the stack is the stack's alone, until `take` has returned.
 
+use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 
+use crate::base::env::Environment;
 use crate::base::sync::atomic::{AtomicPtr, Ordering};
-use crate::base::sync::plain;
+use crate::base::sync::{Update, plain};
 
 /// The link in a deferred block.
 type Link = *mut u8;
 
-/// Smallest block that there is, in bytes.
-const SMALLEST: usize = 8;
-
-const _: () = assert!(size_of::<Link>() <= SMALLEST, "a link fits every block");
+const _: () = assert!(size_of::<Link>() <= 8, "a link fits the smallest block");
 
 /// Blocks freed and not yet given back.
-pub(crate) struct Deferred {
+pub(crate) struct Deferred<E> {
     head: AtomicPtr<u8>,
+    environment: PhantomData<fn() -> E>,
 }
 
 /// Blocks taken out, newest first.
@@ -31,9 +31,9 @@ pub(crate) struct Deferred {
 #[must_use = "dropping the blocks leaks them"]
 pub(crate) struct Taken(*mut u8);
 
-impl Deferred {
+impl<E: Environment> Deferred<E> {
     pub(crate) const fn new() -> Self {
-        Self { head: AtomicPtr::new(null_mut()) }
+        Self { head: AtomicPtr::new(null_mut()), environment: PhantomData }
     }
 
     /// Whether there is nothing, as far as a glance tells.
@@ -55,12 +55,7 @@ impl Deferred {
             plain::wrote(block.as_ptr().cast::<Link>());
             // Release: publishes the link and the last user's accesses; pairs
             // with the Acquire in `take`.
-            match self.head.compare_exchange_weak(
-                head,
-                block.as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.head.compare_exchange_in::<E>(head, block.as_ptr(), Ordering::Release) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -71,7 +66,7 @@ impl Deferred {
     pub(crate) fn take(&self) -> Taken {
         // Acquire: pairs with the Release in `push`, of the newest block and,
         // through the chain of exchanges, of all below it.
-        Taken(self.head.swap(null_mut(), Ordering::Acquire))
+        Taken(self.head.swap_in::<E>(null_mut(), Ordering::Acquire))
     }
 }
 

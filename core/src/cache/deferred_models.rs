@@ -6,10 +6,11 @@ use std::vec::Vec;
 
 use super::*;
 use crate::check::model::{Model, spawn};
+use crate::check::model_surroundings::ModelEnv;
 
 /// A stack and its blocks, which are writable as long as somebody has them.
 struct Stack {
-    deferred: Deferred,
+    deferred: Deferred<ModelEnv>,
     blocks: [Block; 3],
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use super::*;
-use crate::check::surroundings::{for_ever, unless_miri};
+use crate::check::surroundings::{TestEnv, for_ever, unless_miri};
 
 fn block(number: u64) -> NonNull<u8> {
     NonNull::from(for_ever(number)).cast()
@@ -12,7 +12,7 @@ fn block(number: u64) -> NonNull<u8> {
 
 #[test]
 fn what_was_pushed_comes_out_once_newest_first() {
-    let deferred = Deferred::new();
+    let deferred = Deferred::<TestEnv>::new();
     assert!(deferred.is_empty());
     let blocks: Vec<_> = (0..5).map(block).collect();
     for block in &blocks {
@@ -29,7 +29,7 @@ fn what_was_pushed_comes_out_once_newest_first() {
 #[test]
 fn threads_lose_nothing_and_get_nothing_twice() {
     const EACH: usize = unless_miri(2_000, 50);
-    static DEFERRED: Deferred = Deferred::new();
+    static DEFERRED: Deferred<TestEnv> = Deferred::new();
     let mut all: Vec<usize> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {

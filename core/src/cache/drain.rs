@@ -12,6 +12,7 @@ use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::limits::Limits;
+use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering;
 
 impl<C: Config> Cache<C> {
@@ -42,7 +43,8 @@ impl<C: Config> Cache<C> {
     /// Gives all that is cached back to the slabs, as far as it can be
     /// reached, and asks the rest to follow.
     pub(crate) fn drain_all(&self, lower: Lower<'_, C>) {
-        let epoch = self.registry.epoch.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let epoch =
+            self.registry.epoch.fetch_add_in::<C::Env>(1, Ordering::Relaxed).wrapping_add(1);
         for slot in self.registry.slots() {
             // A slot that cannot be stopped stays behind: it has to follow.
             if self.stop_and_drain(lower, slot) {
@@ -69,7 +71,7 @@ impl<C: Config> Cache<C> {
                 .refills
                 .load(Ordering::Relaxed)
                 .wrapping_add(slot.overflows.load(Ordering::Relaxed));
-            if slot.idle.is_due(misses, now, delay) && self.stop_and_drain(lower, slot) {
+            if slot.idle.is_due::<C::Env>(misses, now, delay) && self.stop_and_drain(lower, slot) {
                 slot.idle.note_drained();
             }
         }

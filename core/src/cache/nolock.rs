@@ -24,6 +24,7 @@ use super::slot::Slot;
 use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 
 impl<C: Config> Cache<C> {
@@ -53,7 +54,7 @@ impl<C: Config> Cache<C> {
         if !top.is_empty() {
             return NonNull::new(lower.front.pop(class));
         }
-        slot.refills.fetch_add(1, Relaxed);
+        slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
         let sheaf = stash.take_full(class).or_else(|| self.depot.take_nolock(class))?;
@@ -74,7 +75,7 @@ impl<C: Config> Cache<C> {
             // SAFETY: the caller gave the object up.
             return unsafe { lower.front.push(class, object.as_ptr()) };
         }
-        slot.overflows.fetch_add(1, Relaxed);
+        slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
         let Some(mut stash) = slot.stash.try_lock() else { return false };
         let Some(sheaf) = stash.take_empty(class) else { return false };
         exchange::overflow(lower.front, &mut stash, class, top, sheaf, object)

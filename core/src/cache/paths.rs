@@ -20,6 +20,7 @@ use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
+use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 
 /// Whether a class asks for a sheaf for the first time or again.
@@ -41,7 +42,7 @@ impl<C: Config> Cache<C> {
                     None => continue,
                 }
             }
-            slot.refills.fetch_add(1, Relaxed);
+            slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
             if let Some(mut stash) = slot.stash.try_lock()
                 && let Some(sheaf) = stash.take_full(class)
             {
@@ -91,7 +92,7 @@ impl<C: Config> Cache<C> {
                 }
                 continue;
             }
-            slot.overflows.fetch_add(1, Relaxed);
+            slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
             let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
             let budget = self.budget(lower);
             let mut exchanged = None;

@@ -11,6 +11,7 @@ use super::slot::Slot;
 use super::tops::{STOPPED, Tops};
 use crate::base::class::Class;
 use crate::base::env::Environment;
+use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicPtr, Ordering};
 
 /// The place of one CPU, in a front end or in the CPU's own data.
@@ -96,10 +97,8 @@ impl Place {
     pub unsafe fn attach<E: Environment>(&self, slot: &'static Slot<E>) -> bool {
         let pointer = core::ptr::from_ref(slot).cast_mut().cast();
         // Release: publishes the slot; pairs with the Acquire in `slot`.
-        let attached = self
-            .slot
-            .compare_exchange(null_mut(), pointer, Ordering::Release, Ordering::Relaxed)
-            .is_ok();
+        let attached =
+            self.slot.compare_exchange_in::<E>(null_mut(), pointer, Ordering::Release).is_ok();
         if attached {
             self.restart(slot);
         }
@@ -112,7 +111,7 @@ impl Place {
         let tops = core::ptr::from_ref(slot.tops()).cast_mut();
         // Acquire: two drains exclude each other; pairs with the Release in
         // `restart`. Nothing is handed over to those who see `STOPPED`.
-        self.tops.compare_exchange(tops, stopped(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.tops.compare_exchange_in::<E>(tops, stopped(), Ordering::Acquire).is_ok()
     }
 
     /// Leads fast paths to the slot, which is this place's.

@@ -10,7 +10,7 @@ use super::slot::Slot;
 use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use crate::base::sync::{Lock, plain};
+use crate::base::sync::{Count, Lock, plain};
 
 /// How long, in milliseconds, memory counts as short after a request failed
 /// at first.
@@ -83,7 +83,7 @@ impl<C: Config> Registry<C> {
             Some(slot) => slot,
             None => self.make(pool, lower)?,
         };
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.active.fetch_add_in::<C::Env>(1, Ordering::Relaxed);
         slot.in_use.store(true, Ordering::Relaxed);
         slot.epoch.store(self.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
         Some(slot)
@@ -116,7 +116,7 @@ impl<C: Config> Registry<C> {
 
     /// Takes an empty slot back that no CPU or thread has any more.
     pub(crate) fn put_back(&self, slot: &'static Slot<C::Env>) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.active.fetch_sub_in::<C::Env>(1, Ordering::Relaxed);
         slot.in_use.store(false, Ordering::Relaxed);
         let mut unused = self.unused.lock();
         let next = unused.0.map_or(null_mut(), NonNull::as_ptr);

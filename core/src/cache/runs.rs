@@ -38,6 +38,7 @@ use crate::base::class::{Class, RUN_CLASSES};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
+use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::violation::Violation;
 use crate::provider::PageProvider;
@@ -55,7 +56,7 @@ impl<C: Config> Cache<C> {
     /// Counts a miss, and takes part in what all CPUs were asked to do.
     pub(crate) fn note_run_miss(&self, lower: Lower<'_, C>) {
         if let Place::Slot(slot) = self.place(lower) {
-            slot.refills.fetch_add(1, Relaxed);
+            slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
         }
     }
 
@@ -69,8 +70,10 @@ impl<C: Config> Cache<C> {
             // SAFETY: the caller gave the run up; K1.
             return unsafe { lower.front.push(class, run.as_ptr()) };
         }
-        slot.overflows.fetch_add(1, Relaxed);
-        let again = slot.recent.freed.fetch_or(class.run_bit(), Relaxed) & class.run_bit() != 0;
+        slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
+        let again = slot.recent.freed.fetch_or_in::<C::Env>(class.run_bit(), Relaxed)
+            & class.run_bit()
+            != 0;
         again && self.enlarge(lower, slot, class, run)
     }
 
@@ -94,7 +97,7 @@ impl<C: Config> Cache<C> {
         sheaf.push(run);
         // Counted before the sheaf is in place, from where anybody may take it.
         let room = (held + 1) * class.size();
-        self.run_room.fetch_add(room, Relaxed);
+        self.run_room.fetch_add_in::<C::Env>(room, Relaxed);
         let new = sheaf.into_top();
         // SAFETY: the new sheaf is ours.
         let done = unsafe { lower.front.swap(class, top, new) };
@@ -104,12 +107,12 @@ impl<C: Config> Cache<C> {
             let mut sheaf = unsafe { Sheaf::from_top(new) };
             sheaf.clear();
             self.pool.give(sheaf);
-            self.run_room.fetch_sub(room, Relaxed);
+            self.run_room.fetch_sub_in::<C::Env>(room, Relaxed);
             return false;
         }
         if !top.is_sentinel() {
             // Only now: what is in a sheaf may change while it is in its place.
-            self.run_room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+            self.run_room.fetch_sub_in::<C::Env>((top.len() + top.room()) * class.size(), Relaxed);
             // SAFETY: `swap` made the old sheaf ours.
             let mut spent = unsafe { Sheaf::from_top(top) };
             while let Some(run) = spent.pop() {
@@ -157,7 +160,7 @@ impl<C: Config> Cache<C> {
 
     /// Asks all CPUs to give their runs back, each at its next miss.
     pub(crate) fn age_runs(&self) {
-        self.registry.age.fetch_add(1, Relaxed);
+        self.registry.age.fetch_add_in::<C::Env>(1, Relaxed);
     }
 
     /// Gives the runs of the caller's slot back when they are old.
@@ -206,7 +209,7 @@ impl<C: Config> Cache<C> {
     ///
     /// Caller: owns the sheaf of the top, which is not the sentinel.
     unsafe fn give_runs(&self, lower: Lower<'_, C>, class: Class, top: Top) {
-        self.run_room.fetch_sub((top.len() + top.room()) * class.size(), Relaxed);
+        self.run_room.fetch_sub_in::<C::Env>((top.len() + top.room()) * class.size(), Relaxed);
         // SAFETY: by the contract.
         let mut sheaf = unsafe { Sheaf::from_top(top) };
         while let Some(run) = sheaf.pop() {

@@ -13,8 +13,8 @@ use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order, min_orde
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
-use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use crate::base::sync::{Lock, Update};
 
 /// Orders of the first sheaves.
 const FIRST_ORDERS: [u8; CLASSES] = {
@@ -66,8 +66,8 @@ impl Idle {
 
     /// Whether there has been no miss for `delay` milliseconds, as far as
     /// calls with the present count of `misses` tell, nor a drain.
-    pub(crate) fn is_due(&self, misses: u32, now: u32, delay: u32) -> bool {
-        if self.misses.swap(misses, Relaxed) != misses {
+    pub(crate) fn is_due<E: Environment>(&self, misses: u32, now: u32, delay: u32) -> bool {
+        if self.misses.swap_in::<E>(misses, Relaxed) != misses {
             self.since.store(now, Relaxed);
             self.drained.store(false, Relaxed);
         }

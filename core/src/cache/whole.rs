@@ -17,7 +17,7 @@ pub(crate) struct Cache<C: Config> {
     pub(crate) pool: Pool<C>,
     pub(super) depot: Depot<C>,
     pub(crate) registry: Registry<C>,
-    pub(crate) deferred: Deferred,
+    pub(crate) deferred: Deferred<C::Env>,
     /// Where random order comes from in checked tiers; 0 before the first.
     random: AtomicUsize,
     /// Bytes of runs that sheaves have room for.

@@ -33,7 +33,7 @@ use crate::base::sync::modelled::{self, Site};
 const BRANCHES: usize = 50_000;
 
 /// All that a lock says, for models of what one guards.
-pub const LOCK: &str = "mutex.rs: self.lock";
+pub const LOCK: &str = "sync.rs: self.closed";
 
 /// Words of a thread's stack.
 const STACK: usize = 1 << 15;

@@ -11,25 +11,27 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::OutOfMemory;
 use crate::base::limits::Limits;
-use crate::cache::alone::Alone;
+use crate::cache::alone::{Alone, Unshared};
 use crate::observe::stats::Stats;
 use crate::provider::PageProvider;
 
-/// The configuration of a [`LocalHeap`].
+/// The configuration of a [`LocalHeap`]. Not public: who names its environment
+/// could make heaps that are shared and do not know it.
 #[derive(Debug)]
-pub struct LocalConfig<P, E>(PhantomData<fn() -> (P, E)>);
+pub(crate) struct LocalConfig<P, E>(PhantomData<fn() -> (P, E)>);
 
 impl<P: PageProvider + 'static, E: Environment> Config for LocalConfig<P, E> {
     type Pages = P;
-    type Front = Alone<E>;
-    type Env = E;
+    type Front = Alone<Unshared<E>>;
+    type Env = Unshared<E>;
 
     const LIMITS: Limits = Limits::FRUGAL;
 }
 
 /// A heap that one thread uses at a time, and which ends when it is dropped:
 /// its hits are plain loads and stores, without a guard or a look for the
-/// caller's CPU. It may be sent to another thread, and not be shared:
+/// caller's CPU, and there are no atomic updates on its slow paths: locks are
+/// flags, see [`Environment::shared`]. It may be sent to another thread, and not be shared:
 ///
 /// ```compile_fail,E0277
 /// # use granule_core::{Environment, PageProvider, heap::LocalHeap};

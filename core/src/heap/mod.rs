@@ -58,7 +58,7 @@ use crate::slab::Slabs;
 
 pub use check::Checked;
 pub use cpus::DrainError;
-pub use local::{LocalConfig, LocalHeap};
+pub use local::LocalHeap;
 pub use nested::Nested;
 pub use owned::{OwnedHeap, ReleaseRefused};
 pub use reserve::Reserve;

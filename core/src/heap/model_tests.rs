@@ -9,16 +9,17 @@ use core::ptr::NonNull;
 use proptest::prelude::*;
 
 use super::Heap;
+use super::local::LocalConfig;
 use crate::base::class::Class;
+use crate::base::config::Config;
 use crate::base::origin::Caller;
+use crate::cache::alone::Alone;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse, is_all};
 use crate::check::surroundings::{
-    TestConfig, advance, cases, for_ever, interrupt, migrate, unless_miri,
+    TestConfig, TestEnv, advance, cases, for_ever, interrupt, migrate, unless_miri,
 };
 use crate::provider::Capabilities;
-
-type TestHeap = Heap<TestConfig>;
 
 /// A live block. Without a layout it is one of C's.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +68,8 @@ enum Action {
     Migrate(usize),
 }
 
-struct Model {
-    heap: &'static TestHeap,
+struct Model<C: Config<Pages = Arena>> {
+    heap: &'static Heap<C>,
     blocks: Vec<Block>,
     seed: u8,
     /// Whether commit and release may be refused one after the other: what was
@@ -76,11 +77,26 @@ struct Model {
     lossy: bool,
 }
 
-impl Model {
+impl Model<TestConfig> {
+    /// Of CPUs with caches.
     fn new(arena: Arena) -> Self {
         migrate(0);
+        Self::with(arena, Guarded::new())
+    }
+}
+
+impl Model<LocalConfig<Arena, TestEnv>> {
+    /// Of one thread: without an atomic update.
+    fn alone(arena: Arena) -> Self {
+        // SAFETY: a model is one thread's.
+        Self::with(arena, unsafe { Alone::new() })
+    }
+}
+
+impl<C: Config<Pages = Arena>> Model<C> {
+    fn with(arena: Arena, front: C::Front) -> Self {
         // Slots live for ever.
-        let heap = for_ever(Heap::new(arena, Guarded::new()));
+        let heap = for_ever(Heap::new(arena, front));
         Self { heap, blocks: Vec::new(), seed: 0, lossy: false }
     }
 
@@ -262,6 +278,21 @@ proptest! {
         for (interrupted, action) in actions {
             let mut act = || model.act(action);
             prop_assert!(if interrupted { interrupt(act) } else { act() }, "{:?}", action);
+            model.check();
+        }
+        model.finish();
+    }
+
+    #[test]
+    fn a_heap_of_one_thread_does_the_same(
+        (page, can) in arenas(),
+        actions in actions(unless_miri(120, 24)),
+        pages in prop_oneof![Just(1usize << 19), 8..1000usize],
+    ) {
+        let mut model = Model::alone(Arena::new(page, can, pages * page));
+        for (_, action) in actions {
+            let done = model.act(action);
+            prop_assert!(done || pages < 1000, "{:?}", action);
             model.check();
         }
         model.finish();

@@ -15,8 +15,8 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::OutOfMemory;
-use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::{Count, Lock, Update};
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::Capabilities;
 
@@ -253,7 +253,7 @@ impl<C: Config> Regions<C> {
     #[inline]
     fn note_growth(&self, entry: &Entry, region: &Region, before: Marks, now: Marks) {
         if now != before {
-            self.extent.fetch_add(now.top - before.top, Relaxed);
+            self.extent.fetch_add_in::<C::Env>(now.top - before.top, Relaxed);
             self.directory.set(entry, Some((region, now.committed)));
         }
     }
@@ -299,7 +299,7 @@ impl<C: Config> Regions<C> {
         // Relaxed: who wins does the work, under the locks it needs.
         let last = self.last_tick.load(Relaxed);
         elapsed_ms(last, now) >= interval
-            && self.last_tick.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+            && self.last_tick.compare_exchange_in::<C::Env>(last, now, Relaxed).is_ok()
     }
 
     /// Calls `step` for each region under the lock until it returns a value.
@@ -328,7 +328,7 @@ impl<C: Config> Regions<C> {
         let region = entry.region()?;
         // SAFETY: as in `take_present`; the lock is held, the one reference.
         let top = unsafe { region.as_ref().state() }.marks().top;
-        self.extent.fetch_sub(top, Relaxed);
+        self.extent.fetch_sub_in::<C::Env>(top, Relaxed);
         self.directory.set(entry, None);
         Some((entry, region))
     }
@@ -348,7 +348,7 @@ impl<C: Config> Regions<C> {
         let marks = state.marks();
         // Not to be tried again at once.
         state.empty_since = C::Env::now_ms();
-        self.extent.fetch_add(marks.top, Relaxed);
+        self.extent.fetch_add_in::<C::Env>(marks.top, Relaxed);
         self.directory.set(entry, Some((region, marks.committed)));
     }
 

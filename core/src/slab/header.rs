@@ -19,11 +19,12 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::base::class::{Class, ClassInfo};
+use crate::base::env::Environment;
 use crate::base::sync::atomic::{
     AtomicPtr, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-use crate::base::sync::plain;
+use crate::base::sync::{Count, Update, plain};
 use crate::base::units::PAGE_SIZE;
 use crate::base::violation::Violation;
 use crate::region::DESCRIPTOR_BYTES;
@@ -230,7 +231,7 @@ impl Slab {
     /// Claims up to `out.len()` objects, the lowest first, and stores them
     /// from the *end* of `out` downwards: a sheaf pops from its end. Returns
     /// how many. The objects themselves are not touched.
-    pub(crate) fn claim(self, out: &[AtomicPtr<u8>]) -> usize {
+    pub(crate) fn claim<E: Environment>(self, out: &[AtomicPtr<u8>]) -> usize {
         let header = self.header();
         // Read once: what is stored in `out` does not change them.
         let (first, size) = (header.first, self.info().size as usize);
@@ -241,7 +242,7 @@ impl Slab {
             let index = summary.trailing_zeros();
             // Acquire: what the objects' last users did comes before their next
             // ones'; pairs with the Release in `release`.
-            let mut bits = self.word(index).swap(0, Acquire);
+            let mut bits = self.word(index).swap_in::<E>(0, Acquire);
             while bits != 0 {
                 let Some(slot) = slots.next() else { break };
                 let object = (index * WORD + bits.trailing_zeros()) as usize;
@@ -254,7 +255,7 @@ impl Slab {
                 summary &= summary - 1;
             } else {
                 // Relaxed: they were not handed out.
-                self.word(index).fetch_or(bits, Relaxed);
+                self.word(index).fetch_or_in::<E>(bits, Relaxed);
             }
         }
         header.summary.set(summary);
@@ -291,9 +292,9 @@ impl Slab {
     /// # Errors
     ///
     /// [`BadObject::Free`] when one is free already: the heap is then broken.
-    pub(crate) fn release(self, word: u32, bits: usize) -> Result<(), BadObject> {
+    pub(crate) fn release<E: Environment>(self, word: u32, bits: usize) -> Result<(), BadObject> {
         // Release: pairs with the Acquire in `claim`.
-        let old = self.word(word).fetch_or(bits, Release);
+        let old = self.word(word).fetch_or_in::<E>(bits, Release);
         if old & bits != 0 {
             return Err(BadObject::Free);
         }

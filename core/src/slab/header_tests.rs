@@ -3,7 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed};
 
 use super::*;
-use crate::check::surroundings::keep;
+use crate::check::surroundings::{TestEnv, keep};
 
 /// A slab of 48-byte objects in memory of its own, which it keeps for ever.
 fn slab() -> Slab {
@@ -35,7 +35,7 @@ fn every_fault_is_found() {
     // A free object more than counted, as a wild write would have it.
     let fault = |slab: Slab| {
         let taken = [AtomicPtr::new(core::ptr::null_mut())];
-        assert_eq!(slab.claim(&taken), 1);
+        assert_eq!(slab.claim::<TestEnv>(&taken), 1);
         slab.word(0).fetch_or(1, Relaxed);
     };
     assert_eq!(broken(fault), "S3");

@@ -5,7 +5,7 @@ use core::ptr::{null_mut, without_provenance_mut};
 use granule_core::Environment;
 use granule_core::base::fault::Fault;
 
-use super::{segv, tls};
+use super::{segv, single, tls};
 use crate::user::report::Report;
 
 /// Spins before a waiter yields its CPU.
@@ -43,9 +43,16 @@ pub(super) fn forget_thread() {
 }
 
 // SAFETY: signal handlers must not allocate (POSIX), so nothing enters on top
-// of a holder; no function allocates; `fatal` aborts.
+// of a holder, nor inside of a call of the only thread there is; a second one is
+// made by that thread, and sees what it did; no function allocates; `fatal`
+// aborts.
 unsafe impl Environment for HostEnv {
     type Exclusion = ();
+
+    #[inline(always)]
+    fn shared() -> bool {
+        !single::is_alone()
+    }
 
     #[inline(always)]
     fn exclude() {}

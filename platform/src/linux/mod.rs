@@ -11,5 +11,6 @@ pub(crate) mod pages;
 mod rseq;
 mod segv;
 pub(crate) mod settings;
+mod single;
 pub(crate) mod threads;
 pub(crate) mod tls;

@@ -25,6 +25,7 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::origin::{Caller, Origin};
+use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::tier::Tier;
 use crate::base::units::PAGE_SIZE;
@@ -154,7 +155,7 @@ impl<C: Config> Heap<C> {
             record.allocated_thread.store(by.thread, Relaxed);
             record.seal.store(record.seal(self.checks.key(), LIVE), Relaxed);
             if at.capabilities().contains(Capabilities::PROTECT) {
-                if !self.checks.has_guards.swap(true, Relaxed) {
+                if !self.checks.has_guards.swap_in::<C::Env>(true, Relaxed) {
                     C::Env::guards_begin();
                 }
                 let rest = self.run_bytes(at).saturating_sub(end).max(page);

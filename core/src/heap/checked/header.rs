@@ -15,10 +15,12 @@
 //! are parts of the thread that freed. With words of 32 bits threads are not
 //! known.
 
+use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::base::env::Environment;
 use crate::base::origin::{Caller, Origin};
 
 /// Bytes of a header.
@@ -166,9 +168,9 @@ impl Header {
 
     /// Marks a live block as freed; `false` when somebody else has.
     #[inline(always)]
-    pub(super) fn retire(&self, block: Block, by: Origin) -> bool {
+    pub(super) fn retire<E: Environment>(&self, block: Block, by: Origin) -> bool {
         let live = self.seal(self.word(SIZE).load(Relaxed), block.shift);
-        if self.word(TAG).compare_exchange(live, live ^ FREED, Relaxed, Relaxed).is_err() {
+        if self.word(TAG).compare_exchange_in::<E>(live, live ^ FREED, Relaxed).is_err() {
             return false;
         }
         let (low, high) = (by.thread as usize & 0xffff, by.thread as usize >> 16);
@@ -226,6 +228,7 @@ const fn address(word: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::surroundings::TestEnv;
 
     #[repr(align(64))]
     struct Memory([u8; 192]);
@@ -247,7 +250,9 @@ mod tests {
         let block = Block { size: 40, shift: 4 };
         at(32).write(block, by(1, 2));
         assert_eq!(at(32).read(), Some((block, State::Live)));
-        assert!(at(32).retire(block, by(3, 4)) && !at(32).retire(block, by(5, 6)));
+        assert!(
+            at(32).retire::<TestEnv>(block, by(3, 4)) && !at(32).retire::<TestEnv>(block, by(5, 6))
+        );
         assert_eq!(at(32).read(), Some((block, State::Freed)));
         // Copied elsewhere, or read with another key, it is none.
         // SAFETY: both inside the memory, disjoint.
@@ -273,7 +278,7 @@ mod tests {
         {
             header.write(block, first);
             assert_eq!(header.origins(State::Live), (first, None));
-            assert!(header.retire(block, second));
+            assert!(header.retire::<TestEnv>(block, second));
             assert_eq!(header.origins(State::Freed), (first, Some(second)));
         }
     }

@@ -32,6 +32,7 @@ mod moderate;
 pub(crate) mod quarantine;
 mod realloc;
 
+use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
@@ -106,7 +107,7 @@ impl<C: Config> Checks<C> {
     fn make_key(&self) -> usize {
         let key = C::Env::random() as usize | 1;
         // Relaxed: whoever comes first decides; a number hands nothing over.
-        self.key.compare_exchange(0, key, Relaxed, Relaxed).err().unwrap_or(key)
+        self.key.compare_exchange_in::<C::Env>(0, key, Relaxed).err().unwrap_or(key)
     }
 }
 
@@ -207,7 +208,7 @@ impl<C: Config> Heap<C> {
             return self.free_raw(pointer);
         };
         let by = by::<C>(caller);
-        if !header.retire(block, by) {
+        if !header.retire::<C::Env>(block, by) {
             self.fault_of(FaultKind::DoubleFree, pointer, header);
         }
         if tier != Tier::Full {
@@ -387,7 +388,7 @@ impl<C: Config> Heap<C> {
         let raw = match self.verify(pointer, Some(layout), C::tier()) {
             None => pointer,
             Some(Found { header, block, guarded }) => {
-                if !header.retire(block, by::<C>(Caller::UNKNOWN)) {
+                if !header.retire::<C::Env>(block, by::<C>(Caller::UNKNOWN)) {
                     self.fault_of(FaultKind::DoubleFree, pointer, header);
                 }
                 let raw = match guarded {

@@ -65,7 +65,7 @@ impl<C: Config> Heap<C> {
         let Some(size) = header.live_size(SHIFT) else { return false };
         let as_said = layout.is_none_or(|layout| layout.size() == size && layout.align() <= ALIGN);
         let block = Block { size, shift: SHIFT };
-        if !as_said || !class.is_small() || !header.retire(block, by::<C>(caller)) {
+        if !as_said || !class.is_small() || !header.retire::<C::Env>(block, by::<C>(caller)) {
             return false;
         }
         // SAFETY: the raw block's class, and given up.

@@ -44,7 +44,7 @@ impl<C: Config> Heap<C> {
         };
         // The old place, if it is left, tells that it was freed.
         let by = by::<C>(caller);
-        if !header.retire(block, by) {
+        if !header.retire::<C::Env>(block, by) {
             self.fault_of(FaultKind::DoubleFree, pointer, header);
         }
         // SAFETY: the raw block of a live one, of that layout.

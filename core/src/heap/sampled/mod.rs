@@ -205,7 +205,7 @@ impl<C: Config> Heap<C> {
         }
         let Some(pool) = self.sampler.pool_of(pointer.addr().get()) else { return false };
         let origin = Origin { thread: C::Env::thread(), caller };
-        match pool.close(&self.provider, pointer, origin) {
+        match pool.close::<C::Env>(&self.provider, pointer, origin) {
             Ok(slot) => pool.put(&mut self.sampler.queue.lock(), slot),
             Err(fault) => C::Env::fatal(fault),
         }

@@ -20,8 +20,10 @@
 
 use core::ptr::NonNull;
 
+use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::origin::{Caller, Origin};
+use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::units::PAGE_SIZE;
 use crate::provider::{Capabilities, PageProvider, Reservation};
@@ -269,7 +271,7 @@ impl Pool {
     ///
     /// What to report: no live block starts at `pointer`, which is inside the
     /// pool, or something was written around it.
-    pub(super) fn close(
+    pub(super) fn close<E: Environment>(
         &self,
         provider: &impl PageProvider,
         pointer: NonNull<u8>,
@@ -280,7 +282,7 @@ impl Pool {
         let slot = self.slot_of(address);
         let record = self.record(slot);
         // Relaxed: one of those who free the block wins; see `Call::set`.
-        if record.state.compare_exchange(LIVE, FREE, Relaxed, Relaxed).is_err() {
+        if record.state.compare_exchange_in::<E>(LIVE, FREE, Relaxed).is_err() {
             return Err(record.fault(FaultKind::DoubleFree));
         }
         let (first, bytes) = self.pages(slot, size, self.side(slot, address));

@@ -29,7 +29,6 @@ use loom::sync::atomic::AtomicU64 as Loom;
 
 mod atomics;
 mod interrupt;
-mod mutex;
 pub mod plain;
 
 pub use atomics::{
@@ -37,7 +36,6 @@ pub use atomics::{
 };
 pub(crate) use interrupt::came_by_itself;
 pub use interrupt::{Masked, interrupt_after, interrupt_now};
-pub(crate) use mutex::{SpinMutex, SpinMutexGuard};
 
 /// A place in the source that says a strong ordering, compares, or stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
