@@ -69,9 +69,15 @@ const ROWS: &[Row] = &[
     Row("nothing", "nothing_wrong", [No, No, No]),
 ];
 
-fn caught(case: &str, tier: &str, linkage: Linkage) -> Result<Caught> {
+/// Either front end, if one is named; else the one that the process chooses.
+type FrontEnd = Option<&'static str>;
+
+fn caught(case: &str, tier: &str, linkage: Linkage, front_end: FrontEnd) -> Result<Caught> {
     let program = Source::new("tiers.c").program(linkage)?;
-    let run = program.run()?.arg(case).env("GRANULE_CHECK", tier);
+    let mut run = program.run()?.arg(case).env("GRANULE_CHECK", tier);
+    if let Some(front_end) = front_end {
+        run = run.env("GRANULE_FRONTEND", front_end);
+    }
     let outcome = run.outcome()?;
     let told = || format!("{case}, {tier}, {linkage:?}: {}", outcome.describe());
     if outcome.exit == Exit::Code(0) {
@@ -99,14 +105,19 @@ fn caught(case: &str, tier: &str, linkage: Linkage) -> Result<Caught> {
 fn tier(index: usize) -> Result<()> {
     let mut wrong = Vec::new();
     for Row(_, case, expected) in ROWS {
-        for linkage in [Linkage::Preload, Linkage::Static] {
-            let found = caught(case, TIERS[index], linkage)?;
+        for (linkage, front_end) in
+            [(Linkage::Preload, None), (Linkage::Preload, Some("thread")), (Linkage::Static, None)]
+        {
+            let found = caught(case, TIERS[index], linkage, front_end)?;
             let fits = match expected[index] {
                 Perhaps => matches!(found, Later | No),
                 expected => found == expected,
             };
             if !fits {
-                wrong.push(format!("{case}, {linkage:?}: {found:?}, not {:?}", expected[index]));
+                let expected = expected[index];
+                wrong.push(format!(
+                    "{case}, {linkage:?} {front_end:?}: {found:?}, not {expected:?}"
+                ));
             }
         }
     }
@@ -173,7 +184,7 @@ fn reports_tell_who_allocated_and_who_freed() -> Result<()> {
 fn an_unknown_tier_is_basic() -> Result<()> {
     for tier in ["", "Full", "strict", "none"] {
         let case = "one_byte_past_the_end";
-        ensure!(caught(case, tier, Linkage::Preload)? == No, "{tier:?}");
+        ensure!(caught(case, tier, Linkage::Preload, None)? == No, "{tier:?}");
     }
     Ok(())
 }

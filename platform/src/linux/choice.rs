@@ -116,21 +116,31 @@ fn choose() -> Option<&'static dyn FrontEnd<HostEnv>> {
     let wish = wish()?;
     let prepare = || {
         let rigour = if wish == Wish::Cpus { Rigour::Insistent } else { Rigour::Careful };
-        match rseq::numbers() {
+        let choice = match rseq::numbers() {
             _ if wish == Wish::Threads => THREADS,
             Numbers::Dense if rseq::set_up(&TABLE, rigour).is_ok() => DENSE,
             Numbers::Physical if rseq::set_up(&PHYSICAL_SLOTS, rigour).is_ok() => PHYSICAL,
             _ => THREADS,
-        }
+        };
+        // Before a thread can learn of the choice, and lead its hits to a cache.
+        close_where_checked();
+        choice
     };
     front_end(CHOICE.make(prepare, announce))
 }
 
+/// Closes hits where every call is checked; whether it is so.
+fn close_where_checked() -> bool {
+    let checked = settle_tier::<Environ>().checks_calls();
+    if checked {
+        front::close();
+    }
+    checked
+}
+
 /// Lets hits know; there are none where every call is checked.
 fn announce(choice: u8) {
-    if settle_tier::<Environ>().checks_calls() {
-        front::close();
-    } else if matches!(choice, DENSE | THREADS) {
+    if !close_where_checked() && matches!(choice, DENSE | THREADS) {
         front::open();
     }
 }

@@ -91,9 +91,12 @@ fn prepare_now() {
     let _ = AREAS.compare_exchange(0, rseq::own(), Ordering::Release, Ordering::Relaxed);
 }
 
-/// Leads the calling thread's hits to its cache; `false` when there are too
-/// many threads.
+/// Leads the calling thread's hits to its cache, unless hits are closed; `false`
+/// when there are too many threads.
 pub(super) fn enter_thread(tops: &'static Tops) -> bool {
+    if is_closed() {
+        return true;
+    }
     let number = THREADS.take();
     if let Some(number) = number {
         TABLE.lead(number, tops);
