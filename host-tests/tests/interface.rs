@@ -64,6 +64,7 @@ const C_NAMES: &[&str] = &[
     "cfree",
     "granule_version",
     "granule_get_stats",
+    "granule_check",
     "granule_heap_new",
     "granule_heap_new_with",
     "granule_heap_delete",

@@ -120,6 +120,14 @@ struct granule_stats {
  * signal handler: it takes the allocator's locks. */
 int granule_get_stats(struct granule_stats *out) GRANULE_NOTHROW;
 
+/* Walks all of the heap that malloc serves from, what it caches included, and
+ * verifies that its records agree: for tests, and for who suspects a wild
+ * write. 0 if they do; otherwise -1, and which rule is broken, and where, is
+ * written to `text`, cut off to `size` bytes with the zero at its end (null and
+ * 0 are allowed). Meanwhile no other thread may use the heap, or what it does
+ * is taken for a fault. Allocates nothing. Takes time in proportion to the heap. */
+int granule_check(char *text, size_t size) GRANULE_NOTHROW;
+
 #ifndef _WIN32
 
 /* ---- Heaps besides the process's (after mimalloc's) ----

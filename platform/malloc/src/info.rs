@@ -1,6 +1,7 @@
 //! What programs ask about the heap, and the little they can tell it.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::fmt::Write;
 use core::ptr::NonNull;
 
 use granule_rt::observe::stats::Stats;
@@ -95,4 +96,44 @@ pub unsafe extern "C" fn granule_get_stats(out: *mut GranuleStats) -> c_int {
     // SAFETY: by the contract.
     unsafe { out.write(process_heap().stats().into()) };
     0
+}
+
+/// A C string in somebody's memory; what does not fit is cut off.
+struct Text {
+    start: *mut u8,
+    len: usize,
+    /// Without the zero at the end.
+    room: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let fits = text.len().min(self.room - self.len);
+        // SAFETY: `len + fits` is at most `room`, below the bytes that the
+        // caller of `granule_check` promised.
+        unsafe {
+            self.start.add(self.len).copy_from_nonoverlapping(text.as_ptr(), fits);
+            self.len += fits;
+            self.start.add(self.len).write(0);
+        }
+        Ok(())
+    }
+}
+
+/// Walks the process's heap, at rest; 0 when every invariant holds, else -1,
+/// with the one that does not in `text`.
+///
+/// # Safety
+///
+/// Caller: `text` is null, or `size` bytes there are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn granule_check(text: *mut c_char, size: usize) -> c_int {
+    let Err(violation) = process_heap().check() else { return 0 };
+    if let Some(room) = size.checked_sub(1)
+        && !text.is_null()
+    {
+        // Cut off at worst.
+        let _ = write!(Text { start: text.cast(), len: 0, room }, "{violation}");
+    }
+    -1
 }
