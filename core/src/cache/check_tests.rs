@@ -1,7 +1,7 @@
 //! What the walk over cached objects finds.
 
+use crate::base::sync::atomic::AtomicPtr;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicPtr;
 use std::alloc::Layout;
 use std::vec::Vec;
 

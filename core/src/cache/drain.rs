@@ -25,7 +25,7 @@ impl<C: Config> Cache<C> {
             slot.epoch.store(epoch, Ordering::Relaxed);
             self.stop_and_drain(lower, slot);
         }
-        self.flush_old_runs(lower, slot);
+        self.flush_old(lower, slot);
     }
 
     /// Whether the slot could be stopped, and is empty now.

@@ -166,3 +166,41 @@ fn without_a_delay_nobody_is_drained_for_being_idle() {
     work_elsewhere(heap, 10_000);
     assert_eq!(cached(heap, 1), before);
 }
+
+/// A CPU keeps what it needs, and lets go of what it needed once.
+#[test]
+fn classes_that_a_cpu_needs_no_more_cool_down() {
+    const OTHER: Layout = Layout::new::<[u64; 20]>();
+    let heap = heap::<TestConfig>(Guarded::new());
+    migrate(0);
+    warm(heap);
+    let before = heap.stats().cached_bytes;
+    // Some ticks in which the other class alone misses.
+    let mut live = Vec::new();
+    for round in 0..40 {
+        advance(50);
+        for _ in 0..200 {
+            live.push(NonNull::new(heap.alloc(OTHER)).expect("memory"));
+        }
+        for block in live.drain(..) {
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(block, OTHER) };
+        }
+        if round == 5 {
+            // Not before it is time to look.
+            assert!(heap.stats().cached_bytes > before);
+        }
+    }
+    let mut objects = [0, 0];
+    heap.check().expect("a heap whose caches are in order");
+    for slot in heap.cache.registry.slots() {
+        for (objects, layout) in objects.iter_mut().zip([WORDS, OTHER]) {
+            let class = crate::base::class::Class::of(layout.size(), layout.align());
+            *objects += slot.tops().get(class).len();
+            slot.stash.lock().each_full(class, |sheaf| *objects += sheaf.len());
+        }
+    }
+    assert_eq!(objects[0], 0, "of the class that was needed once");
+    assert!(objects[1] > 50, "{} of the class that is in use", objects[1]);
+    warm(heap);
+}

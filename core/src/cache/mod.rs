@@ -26,6 +26,7 @@
 //! - `nolock`: the same where nothing may wait;
 //! - `deferred`: blocks freed there that found no other place;
 //! - `runs`: those of runs of pages;
+//! - `cold`: emptying classes that a slot needs no more;
 //! - `drain`: emptying slots and depot;
 //! - `check`: the walk over what is cached.
 
@@ -39,6 +40,7 @@ pub mod tops;
 
 pub(crate) mod batch;
 mod check;
+mod cold;
 pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;

@@ -207,7 +207,13 @@ impl<C: Config> Cache<C> {
     }
 
     /// Gives whatever is in a sheaf back to the slabs and keeps the sheaf.
-    fn put_emptied(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
+    pub(super) fn put_emptied(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+        sheaf: Sheaf,
+    ) {
         let sheaf = flush(lower, class, sheaf);
         let rejected = match slot.stash.try_lock() {
             Some(mut stash) => stash.put_empty(sheaf),

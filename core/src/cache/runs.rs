@@ -163,13 +163,15 @@ impl<C: Config> Cache<C> {
         self.registry.age.fetch_add_in::<C::Env>(1, Relaxed);
     }
 
-    /// Gives the runs of the caller's slot back when they are old.
+    /// Gives the runs of the caller's slot back when they are old, and what it
+    /// has of cold classes.
     #[inline]
-    pub(super) fn flush_old_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) fn flush_old(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
         let age = self.registry.age.load(Relaxed);
         if slot.recent.age.load(Relaxed) != age {
             slot.recent.age.store(age, Relaxed);
             self.flush_runs(lower, slot);
+            self.cool(lower, slot);
         }
     }
 

@@ -9,6 +9,7 @@
 
 use core::ptr::NonNull;
 
+use super::cold::{COLD_MS, bit};
 use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order, min_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
@@ -146,6 +147,10 @@ pub(crate) struct Stash {
     order: [u8; CLASSES],
     bytes: usize,
     victim: u8,
+    /// One bit for each class that has missed since the last look.
+    missed: u64,
+    /// When that was.
+    looked: u32,
 }
 
 impl Stash {
@@ -157,11 +162,18 @@ impl Stash {
             order: FIRST_ORDERS,
             bytes: 0,
             victim: 0,
+            missed: 0,
+            looked: 0,
         }
     }
 
-    /// Takes the newest full sheaf of a class.
+    /// Takes the newest full sheaf of a class that has missed.
     pub(crate) fn take_full(&mut self, class: Class) -> Option<Sheaf> {
+        self.missed |= bit(class);
+        self.pop_full(class)
+    }
+
+    fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
         let sheaf = self.full[class.index()].pop(|order| capacity(class, order))?;
         self.bytes -= sheaf.len() * class.size();
         Some(sheaf)
@@ -180,7 +192,7 @@ impl Stash {
             return Shed { sheaf: None, more: false };
         }
         let victim = self.next_victim(newest).unwrap_or(newest);
-        let sheaf = self.take_full(victim).map(|sheaf| (victim, sheaf));
+        let sheaf = self.pop_full(victim).map(|sheaf| (victim, sheaf));
         Shed { sheaf, more: self.bytes > budget }
     }
 
@@ -245,8 +257,29 @@ impl Stash {
 
     /// Makes the next sheaf of a class twice as large, if the class allows.
     pub(crate) fn grow_order(&mut self, class: Class) {
+        self.missed |= bit(class);
         let order = &mut self.order[class.index()];
         *order = (*order + 1).min(max_order(class));
+    }
+
+    /// The classes, a bit each, that have missed nothing since the last look;
+    /// none when that was less than [`COLD_MS`] ago.
+    pub(super) fn look_for_cold(&mut self, now: u32) -> u64 {
+        if elapsed_ms(self.looked, now) < COLD_MS {
+            return 0;
+        }
+        self.looked = now;
+        !core::mem::take(&mut self.missed)
+    }
+
+    /// Takes a full sheaf of a cold class; without one, lets it start small
+    /// again.
+    pub(super) fn cool(&mut self, class: Class) -> Option<Sheaf> {
+        let sheaf = self.pop_full(class);
+        if sheaf.is_none() {
+            self.order[class.index()] = min_order(class);
+        }
+        sheaf
     }
 
     /// Starts small again.
