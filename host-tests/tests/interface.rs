@@ -75,6 +75,8 @@ const C_NAMES: &[&str] = &[
     "granule_heap_realloc",
     "granule_heap_aligned_alloc",
     "granule_heap_free",
+    "granule_heap_free_sized",
+    "granule_heap_free_aligned_sized",
     "granule_heap_of",
     "granule_heap_contains",
     "granule_heap_cap",

@@ -175,6 +175,14 @@ void *granule_heap_aligned_alloc(granule_heap_t *heap, size_t alignment,
                                  size_t size) GRANULE_NOTHROW;
 void granule_heap_free(granule_heap_t *heap, void *ptr) GRANULE_NOTHROW;
 
+/* As granule_heap_free, of a block that granule_heap_malloc or granule_heap_calloc
+ * gave for `size` bytes, or granule_heap_aligned_alloc for this alignment and size,
+ * and that realloc has not touched. Any other size is undefined behaviour. The first
+ * looks nothing up for up to 1,024 bytes. */
+void granule_heap_free_sized(granule_heap_t *heap, void *ptr, size_t size) GRANULE_NOTHROW;
+void granule_heap_free_aligned_sized(granule_heap_t *heap, void *ptr, size_t alignment,
+                                     size_t size) GRANULE_NOTHROW;
+
 /* The innermost heap or pool whose memory `ptr` points into, which may be any
  * pointer; null if there is none, as for blocks of malloc. */
 granule_heap_t *granule_heap_of(const void *ptr) GRANULE_NOTHROW;

@@ -7,7 +7,7 @@ use core::alloc::Layout;
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 
-use granule_rt::base::class::Class;
+use granule_rt::base::class::{Class, TABLED};
 use granule_rt::base::origin::Caller;
 use granule_rt::heap::{HeapBuilder, tag_of};
 
@@ -203,6 +203,48 @@ pub unsafe extern "C" fn granule_heap_free(heap: *mut Ticket, pointer: *mut c_vo
         // SAFETY: by the contract.
         unsafe { ticket.heap().free(pointer) };
     }
+}
+
+/// As [`granule_heap_free`], of a block that was asked for with `size` bytes by
+/// [`granule_heap_malloc`] or [`granule_heap_calloc`].
+///
+/// # Safety
+///
+/// Caller: as there, and the block was asked for so, and never resized.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn granule_heap_free_sized(
+    heap: *mut Ticket,
+    pointer: *mut c_void,
+    size: usize,
+) {
+    // SAFETY: by the contract.
+    let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return };
+    let Some(pointer) = NonNull::new(pointer.cast()) else { return };
+    let heap = ticket.heap();
+    // SAFETY: by the contract; the size is tested first. What misses is looked up.
+    unsafe {
+        let class = if size < TABLED { Class::for_malloc_tabled(size) } else { Class::LARGE };
+        if !heap.push_cached(class, pointer.as_ptr()) {
+            heap.free(pointer);
+        }
+    }
+}
+
+/// As [`granule_heap_free`], of a block of [`granule_heap_aligned_alloc`]. The block
+/// is looked up all the same: to tell its class by size and alignment takes longer.
+///
+/// # Safety
+///
+/// Caller: as there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn granule_heap_free_aligned_sized(
+    heap: *mut Ticket,
+    pointer: *mut c_void,
+    _align: usize,
+    _size: usize,
+) {
+    // SAFETY: by the contract.
+    unsafe { granule_heap_free(heap, pointer) };
 }
 
 /// The innermost heap that any pointer lies in; null for what is none's of these.
