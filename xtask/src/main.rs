@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | demo | test | bench | qemu`.
+//! The project's own commands: `cargo xtask setup | demo | test | soak | bench | qemu`.
 //!
 //! Each command installs what it needs, says what it does while it does it,
 //! and exits non-zero when anything it promises does not hold.
@@ -8,6 +8,7 @@
 //! demo      everyday programs on glibc and on granule, side by side
 //! test      every test there is, real programs among them
 //! verify    the checks that take hours
+//! soak      mixed load for as long as is asked, which loses nothing
 //! bench     small patterns under four allocators
 //! qemu      the kernel under test, booted on one machine
 //! ```
@@ -21,6 +22,7 @@ mod programs;
 mod progress;
 mod qemu;
 mod setup;
+mod soak;
 mod table;
 mod test;
 mod tools;
@@ -50,6 +52,8 @@ enum Command {
     Test(test::Options),
     /// Run the checks that take hours: models, Miri, sanitizers, the fuzzer
     Verify(verify::Options),
+    /// Run mixed load against a shadow for some minutes
+    Soak(soak::Options),
     /// Measure small allocation patterns under several allocators
     Bench(bench::Options),
     /// Boot the kernel under test on a machine that QEMU plays
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Qemu(options) => qemu::run(&options),
     };

@@ -128,6 +128,10 @@ impl<T, E: Environment> Lock<T, E> {
     #[inline]
     pub fn try_lock(&self) -> Option<Held<'_, T, E>> {
         let exclusion = E::exclude();
+        #[cfg(test)]
+        if E::finds_lock_taken() {
+            return None;
+        }
         // Acquire: pairs with the Release in `open`.
         if self.closed.compare_exchange_in::<E>(false, true, Ordering::Acquire).is_err() {
             E::found_taken(core::any::type_name::<T>());

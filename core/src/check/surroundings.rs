@@ -24,6 +24,8 @@ std::thread_local! {
     static NOW: Cell<u32> = const { Cell::new(0) };
     static CPU: Cell<usize> = const { Cell::new(0) };
     static ENTERED: Cell<bool> = const { Cell::new(false) };
+    static LOCKS: Cell<usize> = const { Cell::new(0) };
+    static AT_LOCK: Cell<AtLock> = const { Cell::new(AtLock::Nothing) };
 }
 
 /// Lets time pass.
@@ -34,6 +36,25 @@ pub(crate) fn advance(ms: u32) {
 /// Moves the caller to another CPU.
 pub(crate) fn migrate(cpu: usize) {
     CPU.set(cpu);
+}
+
+/// What happens where a lock is about to be taken. Attempts have numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AtLock {
+    Nothing,
+    /// Somebody else has this one.
+    Taken(usize),
+    /// ... or each that is a multiple of a number above 1.
+    TakenEach(usize),
+    /// The handler runs first, on top of whatever is held.
+    Interrupt(usize, fn()),
+}
+
+/// Says what happens at locks from now on; counts attempts from 0 again.
+/// Returns how many there were.
+pub(crate) fn at_locks(what: AtLock) -> usize {
+    AT_LOCK.set(what);
+    LOCKS.replace(0)
 }
 
 /// Does something on top of an entry, as an interrupt would.
@@ -51,7 +72,24 @@ pub(crate) struct TestEnv;
 unsafe impl Environment for TestEnv {
     type Exclusion = ();
 
-    fn exclude() {}
+    fn exclude() {
+        let number = LOCKS.replace(LOCKS.get() + 1);
+        if let AtLock::Interrupt(at, handler) = AT_LOCK.get()
+            && number == at
+        {
+            handler();
+        }
+    }
+
+    fn finds_lock_taken() -> bool {
+        let number = LOCKS.get() - 1;
+        match AT_LOCK.get() {
+            AtLock::Taken(at) => number == at,
+            // The next attempt of who waits finds it open.
+            AtLock::TakenEach(step) => number.is_multiple_of(step),
+            AtLock::Nothing | AtLock::Interrupt(..) => false,
+        }
+    }
 
     fn wait(_spins: u32) {
         std::thread::yield_now();

@@ -386,3 +386,6 @@ fn every_call_refused_in_turn_alone_and_for_good() {
         }
     }
 }
+
+#[path = "lock_faults_tests.rs"]
+mod lock_faults;
