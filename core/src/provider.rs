@@ -94,7 +94,7 @@ unsafe impl PageProvider for NoPages {
     }
 }
 
-/// A NUMA node; 0 where there is only one.
+/// A NUMA node, numbered without gaps; 0 where there is only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Node(pub u16);
 
@@ -150,6 +150,26 @@ pub unsafe trait PageProvider: Sync {
     ///
     /// [`ProviderError`] when there is no such piece.
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError>;
+
+    /// How many nodes the memory is on, at least 1. A heap tells apart as many as
+    /// its [`Config::NODES`](crate::Config::NODES) says. Asked on slow paths; it
+    /// may become more than 1 once, before there is more than one thread.
+    #[inline]
+    fn nodes(&self) -> u16 {
+        1
+    }
+
+    /// Hands out memory of `node`, which is below [`nodes`](Self::nodes);
+    /// as [`reserve`](Self::reserve) otherwise, which a provider of one node
+    /// need not tell apart. The heap calls this instead of `reserve` where there
+    /// is more than one node, and asks for other nodes when this one is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError`] when the node has no such piece, or does not exist.
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        if node == Node(0) { self.reserve(bytes) } else { Err(ProviderError) }
+    }
 
     /// Makes `bytes` from `start` readable and writable. Committing twice is
     /// allowed and keeps the contents.
@@ -282,7 +302,8 @@ pub unsafe trait PageProvider: Sync {
         bytes
     }
 
-    /// The node that the memory at `address` is on.
+    /// The node that the memory at `address` is on: asked for memory that the
+    /// program adds.
     fn node(&self, address: *const u8) -> Node {
         let _ = address;
         Node(0)

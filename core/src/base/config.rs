@@ -21,6 +21,11 @@ pub trait Config: Sized + 'static {
 
     /// How much the heap keeps.
     const LIMITS: Limits = Limits::BALANCED;
+    /// Nodes of memory that the heap tells apart at most, if its provider has so
+    /// many ([`PageProvider::nodes`]): each has regions, slabs and a depot of its
+    /// own. With 1 nothing asks for a node.
+    const NODES: u16 = 1;
+
     /// Pages taken at a time for sheaves and slots, which never go back: many
     /// where untouched pages cost nothing, so that they lie together and do
     /// not pin regions that could be released; few elsewhere.

@@ -48,6 +48,21 @@ pub struct Limits {
     pub commit_max: usize,
     /// Whether memory may be in huge pages.
     pub huge_pages: HugePages,
+    /// Which node memory is taken from, where there is more than one.
+    pub placement: Placement,
+}
+
+/// Which node of memory a block comes from, where provider and heap know more
+/// than one ([`Config::NODES`](crate::Config::NODES)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The caller's, as the front end says; others when that is short. Objects
+    /// that are freed elsewhere go home when a CPU's cache overflows.
+    Local,
+    /// All in turn, a run of pages at a time: for data that all CPUs use alike.
+    Interleaved,
+    /// Node 0; others when that is short.
+    FirstNode,
 }
 
 /// Whether memory may be in huge pages of 2 MiB, where the provider has them
@@ -99,6 +114,7 @@ impl Limits {
         commit_min: 1 << 20,
         commit_max: 16 << 20,
         huge_pages: HugePages::AsTheMachine,
+        placement: Placement::Local,
     };
 
     /// Little is kept, and not for long.
@@ -117,6 +133,7 @@ impl Limits {
         commit_min: 256 << 10,
         commit_max: 2 << 20,
         huge_pages: HugePages::Refused,
+        placement: Placement::Local,
     };
 
     /// Much is kept, and for long.
@@ -135,6 +152,7 @@ impl Limits {
         commit_min: 4 << 20,
         commit_max: 64 << 20,
         huge_pages: HugePages::AsTheMachine,
+        placement: Placement::Local,
     };
 }
 

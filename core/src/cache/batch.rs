@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 
 use super::lower::Lower;
+use super::paths::claim;
 use super::sheaf::Word;
 use super::whole::Cache;
 use crate::base::class::Class;
@@ -26,7 +27,7 @@ impl<C: Config> Cache<C> {
         let mut filled = 0;
         while filled < out.len() {
             let room = &mut out[filled..];
-            let claimed = match self.depot.take(class) {
+            let claimed = match self.take_local(lower, class) {
                 Some(mut sheaf) => {
                     let mut taken = 0;
                     while taken < room.len()
@@ -57,7 +58,7 @@ fn claim_chunk<C: Config>(
 ) -> usize {
     let words = [const { Word::new(null_mut()) }; CHUNK];
     let wanted = &words[..room.len().min(CHUNK)];
-    let claimed = lower.slabs.claim(lower.regions, lower.provider, class, wanted);
+    let claimed = claim(lower, class, wanted);
     // They are stored from the end.
     for (place, word) in room.iter_mut().zip(wanted[wanted.len() - claimed..].iter()) {
         // SAFETY: an object that was claimed is at no null address.

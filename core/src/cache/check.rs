@@ -79,7 +79,7 @@ impl<C: Config> Cache<C> {
         for slot in self.registry.slots() {
             slot.stash.lock().each_full(class, &mut sheaf);
         }
-        self.depot.each_full(class, &mut sheaf);
+        self.depots.all().for_each(|(_, depot)| depot.each_full(class, &mut sheaf));
     }
 
     /// Verifies C1 of a class, at rest: that nothing is cached twice; and

@@ -16,7 +16,7 @@ struct Shelf {
     low: u32,
 }
 
-/// The depot of a heap.
+/// A depot: a heap's, or a node's.
 pub(crate) struct Depot<C: Config> {
     classes: [Lock<Shelf, C::Env>; CLASSES],
     /// Whether a shelf holds anything: a hint that saves its lock.

@@ -1,9 +1,10 @@
-//! Emptying slots and depot.
+//! Emptying slots and depots.
 //!
 //! A slot that is drained gives its objects to the slabs. Own slots can be
 //! drained at once; others where the front end can stop them; the rest are
 //! asked to drain themselves at their next miss (an *epoch* is raised).
 
+use super::depot::Depot;
 use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
 use super::paths::{flush, flush_top};
@@ -24,6 +25,9 @@ impl<C: Config> Cache<C> {
             // Once for each drain, whether it can be stopped or not.
             slot.epoch.store(epoch, Ordering::Relaxed);
             self.stop_and_drain(lower, slot);
+        }
+        if C::NODES > 1 {
+            self.settle(lower, slot);
         }
         self.flush_old(lower, slot);
     }
@@ -52,8 +56,10 @@ impl<C: Config> Cache<C> {
             }
         }
         for class in Class::all() {
-            while let Some(sheaf) = self.depot.take(class) {
-                self.pool.give(flush(lower, class, sheaf));
+            for (_, depot) in self.depots.all() {
+                while let Some(sheaf) = depot.take(class) {
+                    self.pool.give(flush(lower, class, sheaf));
+                }
             }
         }
     }
@@ -77,12 +83,14 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    /// Gives the sheaves that the depot has not needed lately to the slabs.
-    pub(crate) fn trim_depot(&self, lower: Lower<'_, C>) {
-        for class in Class::all() {
-            for _ in 0..self.depot.trim(class) {
-                let Some(sheaf) = self.depot.take(class) else { break };
-                self.pool.give(flush(lower, class, sheaf));
+    /// Gives the sheaves that depots have not needed lately to the slabs.
+    pub(crate) fn trim_depots(&self, lower: Lower<'_, C>) {
+        for (_, depot) in self.depots.all() {
+            for class in Class::all() {
+                for _ in 0..depot.trim(class) {
+                    let Some(sheaf) = depot.take(class) else { break };
+                    self.pool.give(flush(lower, class, sheaf));
+                }
             }
         }
     }
@@ -146,7 +154,8 @@ impl<C: Config> Cache<C> {
 
     /// Bytes of live objects' size class that are cached: in slots, depot.
     pub(crate) fn cached_bytes(&self) -> usize {
-        let in_depot: usize = Class::all().map(|class| self.depot.bytes(class)).sum();
+        let of = |depot: &Depot<C>| Class::all().map(|class| depot.bytes(class)).sum::<usize>();
+        let in_depot: usize = self.depots.all().map(|(_, depot)| of(depot)).sum();
         let in_slots: usize = self.registry.slots().map(|slot| slot.cached_bytes()).sum();
         in_depot + in_slots
     }
@@ -158,7 +167,7 @@ impl<C: Config> Cache<C> {
 
     /// Closes every lock for `fork`, in order.
     pub(crate) fn hold(&self) {
-        self.depot.hold();
+        self.depots.hold(Depot::hold);
         self.pool.hold();
         self.registry.unused.hold();
         self.registry.slots().for_each(|slot| slot.stash.hold());
@@ -176,7 +185,7 @@ impl<C: Config> Cache<C> {
             self.registry.slots().for_each(|slot| slot.stash.unhold());
             self.registry.unused.unhold();
             self.pool.unhold();
-            self.depot.unhold();
+            self.depots.unhold(|depot| depot.unhold());
         }
     }
 }

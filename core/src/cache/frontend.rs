@@ -10,6 +10,7 @@ use super::sheaf::Top;
 use super::slot::Slot;
 use crate::base::class::{Class, TABLED};
 use crate::base::env::Environment;
+use crate::provider::Node;
 
 /// Where the caller stands.
 #[derive(Debug)]
@@ -132,6 +133,16 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     /// (or is stopped), and the slot stays the caller's. It lives as long as
     /// the heap's memory: for ever, or until [`Resettable::reset`].
     fn attach(&self, slot: &'static Slot<E>) -> bool;
+
+    /// The node of memory that the CPU of the caller is near to; 0 where there is
+    /// one. A hint: the caller may be moved at any time. Asked on slow paths where
+    /// the heap's [`Config::NODES`](crate::Config::NODES) and its provider have
+    /// more than one node, also by calls that may not wait. A node that the
+    /// provider does not have counts as 0.
+    #[inline]
+    fn node(&self) -> Node {
+        Node(0)
+    }
 
     /// The slot of a CPU by its number, where CPUs have numbers; `None` when it
     /// has no cache yet.

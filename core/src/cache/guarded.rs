@@ -15,6 +15,7 @@ use super::slot::Slot;
 use super::tops::Tops;
 use crate::base::class::Class;
 use crate::base::env::Environment;
+use crate::provider::Node;
 
 /// Which CPU the caller runs on.
 ///
@@ -40,6 +41,13 @@ pub unsafe trait Cpu: 'static {
     /// or has no number. A number that a front end has no cache for works
     /// without one.
     fn try_enter() -> Option<(usize, Self::Guard)>;
+
+    /// The node of memory that the caller's CPU is near to, see
+    /// [`FrontEnd::node`]. Asked without a guard.
+    #[inline]
+    fn node() -> Node {
+        Node(0)
+    }
 
     /// Waits until the guard that exists on `cpu` at the call, if any, is
     /// gone. `false` when that cannot be had (a guard of the caller's own
@@ -151,6 +159,11 @@ unsafe impl<P: Cpu, E: Environment, const N: usize> FrontEnd<E> for Guarded<P, E
         let Some((place, _, _guard)) = self.enter() else { return false };
         // SAFETY: of this environment.
         unsafe { place.attach(slot) }
+    }
+
+    #[inline]
+    fn node(&self) -> Node {
+        P::node()
     }
 
     fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<E>>, NoSuchCpu> {

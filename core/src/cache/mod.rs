@@ -20,6 +20,7 @@
 //! - `depot`: full sheaves that no CPU holds;
 //! - `registry`: all slots;
 //! - `whole`: these together, and the caller's place among them;
+//! - `home`: objects and sheaves of nodes, each where it belongs;
 //! - `exchange`: a stashed sheaf for the one in use;
 //! - `paths`: the slow paths of small objects;
 //! - `batch`: many of them in one call;
@@ -45,6 +46,7 @@ pub(crate) mod deferred;
 pub(crate) mod depot;
 pub(crate) mod drain;
 mod exchange;
+mod home;
 pub(crate) mod lower;
 pub(crate) mod nolock;
 pub(crate) mod paths;

@@ -37,7 +37,7 @@ impl<C: Config> Cache<C> {
             return Some(object);
         }
         let one = [Word::new(core::ptr::null_mut())];
-        match lower.slabs.claim_nolock(class, &one) {
+        match lower.slabs.claim_nolock(lower.node(), class, &one) {
             0 => None,
             _ => NonNull::new(one[0].load(Relaxed)),
         }
@@ -57,7 +57,7 @@ impl<C: Config> Cache<C> {
         slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
-        let sheaf = stash.take_full(class).or_else(|| self.depot.take_nolock(class))?;
+        let sheaf = stash.take_full(class).or_else(|| self.take_nolock(lower, class))?;
         exchange::refill(lower.front, &mut stash, class, top, sheaf)
     }
 

@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 
 use super::exchange;
 use super::frontend::FrontEnd;
+use super::home::Sent;
 use super::lower::Lower;
 use super::sheaf::{Sheaf, Top, Word, batch};
 use super::slot::{Shed, Slot, Stash};
@@ -96,7 +97,9 @@ impl<C: Config> Cache<C> {
             let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
             let budget = self.budget(lower);
             let mut exchanged = None;
-            if let Some(mut stash) = slot.stash.try_lock()
+            // What is stashed is of one node, so there it is looked at first.
+            if !lower.is_local()
+                && let Some(mut stash) = slot.stash.try_lock()
                 && let Some(sheaf) = take_empty(&mut stash, class, heat)
             {
                 let done = exchange::overflow(lower.front, &mut stash, class, top, sheaf, object);
@@ -132,13 +135,13 @@ impl<C: Config> Cache<C> {
 
     /// A sheaf with at least one object, from beyond the stash.
     fn full_sheaf(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> Option<Sheaf> {
-        if let Some(sheaf) = self.depot.take(class) {
+        if let Some(sheaf) = self.take_local(lower, class) {
             return Some(sheaf);
         }
         let mut sheaf = self.empty_sheaf(lower, slot, class, Heat::Again)?;
         let filled = sheaf.fill(class, |slots| {
             let slots = &slots[slots.len() - batch(class, slots.len())..];
-            lower.slabs.claim(lower.regions, lower.provider, class, slots)
+            claim(lower, class, slots)
         });
         if filled == 0 {
             self.put_emptied(lower, slot, class, sheaf);
@@ -174,6 +177,11 @@ impl<C: Config> Cache<C> {
         if sheaf.len() != super::sheaf::capacity(class, sheaf.order()) {
             return self.put_emptied(lower, slot, class, sheaf);
         }
+        let sheaf = match self.sent_home(lower, class, sheaf) {
+            Sent::Local(sheaf) => sheaf,
+            Sent::Away(None) => return,
+            Sent::Away(Some(rest)) => return self.put_emptied(lower, slot, class, rest),
+        };
         let budget = self.budget(lower);
         let shed = match slot.stash.try_lock() {
             Some(mut stash) => {
@@ -195,7 +203,7 @@ impl<C: Config> Cache<C> {
         mut shed: Shed,
     ) {
         while let Some((victim, sheaf)) = shed.sheaf.take() {
-            if let Some(sheaf) = self.depot.put(victim, sheaf, self.depot_limit(lower)) {
+            if let Some(sheaf) = self.put_home(lower, victim, sheaf) {
                 self.put_emptied(lower, slot, victim, sheaf);
             }
             if shed.more
@@ -254,10 +262,15 @@ pub(super) unsafe fn flush_top<C: Config>(lower: Lower<'_, C>, class: Class, top
     flush(lower, class, unsafe { Sheaf::from_top(top) })
 }
 
+/// Claims objects from the slabs that are the caller's to use.
+pub(super) fn claim<C: Config>(lower: Lower<'_, C>, class: Class, out: &[Word]) -> usize {
+    lower.slabs.claim(lower.regions, lower.provider, lower.source(), class, out)
+}
+
 #[cold]
 fn claim_one<C: Config>(lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
     let one = [Word::new(core::ptr::null_mut())];
-    match lower.slabs.claim(lower.regions, lower.provider, class, &one) {
+    match claim(lower, class, &one) {
         0 => None,
         _ => NonNull::new(one[0].load(Relaxed)),
     }

@@ -13,7 +13,8 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::sync::Lock;
 use crate::base::units::PageCount;
-use crate::region::Regions;
+use crate::provider::Node;
+use crate::region::{Near, Regions};
 
 /// Free blocks, and a chunk to cut new ones from.
 struct Blocks {
@@ -112,9 +113,11 @@ impl<C: Config> Pool<C> {
             return Some(block);
         }
         let least = PageCount::covering(bytes)?;
+        // One pool for all nodes: what is in it stays in CPUs' caches.
+        let near = Near::First(Node(0));
         let run = regions
-            .take(provider, least.max(PageCount(C::POOL_PAGES)), 1, Class::LARGE)
-            .or_else(|_| regions.take(provider, least, 1, Class::LARGE))
+            .take(provider, near, least.max(PageCount(C::POOL_PAGES)), 1, Class::LARGE)
+            .or_else(|_| regions.take(provider, near, least, 1, Class::LARGE))
             .ok()?;
         let mut blocks = self.blocks.lock();
         // What is left of the old chunk is forgotten: less than one block,

@@ -63,6 +63,9 @@ impl<C: Config> Cache<C> {
     /// Caches a run that is being freed; `false` when it should go back to its
     /// region. The run and its class are as K1 says.
     pub(crate) fn keep_run(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) -> bool {
+        if C::NODES > 1 && Self::is_foreign(lower, run) {
+            return false;
+        }
         let Place::Slot(slot) = self.place(lower) else { return false };
         let top = slot.tops().get(class);
         if !top.is_full() {

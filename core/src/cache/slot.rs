@@ -44,6 +44,8 @@ pub struct Slot<E: Environment> {
     pub(crate) next_unused: AtomicPtr<Slot<E>>,
     /// Whether a CPU or thread has the slot.
     pub(crate) in_use: AtomicBool,
+    /// The node whose objects are stashed, where nodes are told apart.
+    pub(crate) node: AtomicU32,
     /// The drain the slot has last taken part in.
     pub(crate) epoch: AtomicU32,
     /// Misses of allocations and of frees, counted modulo 2^32.
@@ -110,6 +112,7 @@ impl<E: Environment> Slot<E> {
             next,
             next_unused: AtomicPtr::new(core::ptr::null_mut()),
             in_use: AtomicBool::new(false),
+            node: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
             refills: AtomicU32::new(0),
             overflows: AtomicU32::new(0),

@@ -11,11 +11,14 @@ use super::slot::Slot;
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use crate::region::PerNode;
+use crate::region::nodes::nodes;
 
 /// The cache layer of a heap.
 pub(crate) struct Cache<C: Config> {
     pub(crate) pool: Pool<C>,
-    pub(super) depot: Depot<C>,
+    /// The depots of nodes; one where blocks belong to no node.
+    pub(super) depots: PerNode<Depot<C>, C::Env>,
     pub(crate) registry: Registry<C>,
     pub(crate) deferred: Deferred<C::Env>,
     /// Where random order comes from in checked tiers; 0 before the first.
@@ -37,7 +40,7 @@ impl<C: Config> Cache<C> {
     pub(crate) const fn new() -> Self {
         Self {
             pool: Pool::new(),
-            depot: Depot::new(),
+            depots: PerNode::new(Depot::new()),
             registry: Registry::new(),
             deferred: Deferred::new(),
             random: AtomicUsize::new(0),
@@ -104,12 +107,14 @@ impl<C: Config> Cache<C> {
         (lower.regions.extent() / (4 * slots)).min(limits.stash_max).max(limits.stash_min)
     }
 
-    /// Bytes of objects of one class that the depot may hold.
+    /// Bytes of objects of one class that a depot may hold: together they hold
+    /// no more than one would.
     pub(super) fn depot_limit(&self, lower: Lower<'_, C>) -> usize {
         if self.registry.is_short() {
             return 0;
         }
         let limits = C::limits();
-        (lower.regions.extent() / 64).min(limits.depot_max).max(limits.depot_min)
+        let all = (lower.regions.extent() / 64).min(limits.depot_max).max(limits.depot_min);
+        if lower.is_local() { all / usize::from(nodes::<C>(lower.provider)) } else { all }
     }
 }

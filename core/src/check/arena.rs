@@ -106,6 +106,14 @@ impl Arena {
         self.state().held.iter().map(|held| held.reservation.bytes).sum()
     }
 
+    /// Whether an address lies in something handed out.
+    pub(crate) fn has(&self, address: *const u8) -> bool {
+        self.state().held.iter().any(|held| {
+            let Reservation { start, bytes } = held.reservation;
+            address.addr().wrapping_sub(start.addr().get()) < bytes
+        })
+    }
+
     /// Calls of `reserve` that were granted.
     pub(crate) fn reserves(&self) -> usize {
         self.state().reserves

@@ -8,6 +8,8 @@ pub mod model;
 pub(crate) mod arena;
 #[cfg(test)]
 pub(crate) mod counting;
+#[cfg(test)]
+pub(crate) mod four_nodes;
 #[cfg(all(test, loom))]
 pub(crate) mod model_surroundings;
 #[cfg(test)]

@@ -57,6 +57,11 @@ pub(crate) fn at_locks(what: AtLock) -> usize {
     LOCKS.replace(0)
 }
 
+/// The CPU the caller is on.
+pub(crate) fn present_cpu() -> usize {
+    CPU.get()
+}
+
 /// Does something on top of an entry, as an interrupt would.
 pub(crate) fn interrupt<R>(work: impl FnOnce() -> R) -> R {
     let _entered = TestCpu::try_enter();

@@ -10,7 +10,7 @@ use crate::base::env::Environment;
 use crate::base::origin::Caller;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::cache::FrontEnd;
-use crate::region::Run;
+use crate::region::{Near, Run};
 
 /// What a new block must contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +231,8 @@ impl<C: Config> Heap<C> {
     pub(super) fn take_run(&self, class: Class, layout: Layout) -> Option<Run> {
         let pages = pages_for(class, layout.size())?;
         let align = u32::try_from((layout.align() >> PAGE_SHIFT).max(1)).ok()?;
-        self.regions.take(&self.provider, pages, align, class).ok()
+        let near = Near::First(self.lower().source());
+        self.regions.take(&self.provider, near, pages, align, class).ok()
     }
 }
 

@@ -53,6 +53,7 @@ use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::cache::{Cache, Lower};
 use crate::observe::stats::{ClassStats, Stats};
+use crate::provider::Node;
 use crate::region::Regions;
 use crate::slab::Slabs;
 
@@ -136,6 +137,14 @@ impl<C: Config> Heap<C> {
         self.regions.directory.find(pointer).is_some()
     }
 
+    /// The node that the memory under `pointer` was reserved for; `None` when it
+    /// is none of the heap's. Any pointer may be asked about. Always node 0 where
+    /// [`Config::NODES`] is 1.
+    #[must_use]
+    pub fn node_of(&self, pointer: *const u8) -> Option<Node> {
+        self.contains(pointer).then(|| self.regions.node_of(pointer))
+    }
+
     /// Whether `pointer` lies in a page that is cut into blocks of one class, of
     /// at most 32 KiB. Any pointer may be asked about.
     #[inline]
@@ -202,6 +211,9 @@ mod tests;
 
 #[cfg(test)]
 mod model_tests;
+
+#[cfg(test)]
+mod nodes_tests;
 
 #[cfg(all(test, loom))]
 #[path = "heap_models.rs"]

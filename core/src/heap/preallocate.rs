@@ -5,6 +5,7 @@ use crate::base::config::Config;
 use crate::base::fault::OutOfMemory;
 use crate::base::limits::Backing;
 use crate::base::units::PageCount;
+use crate::region::Near;
 
 impl<C: Config> Heap<C> {
     /// Sees to it that `bytes` of free pages (rounded up) are committed, and
@@ -41,7 +42,8 @@ impl<C: Config> Heap<C> {
         if pages.get() == 0 {
             return Ok(());
         }
-        self.regions.preallocate(&self.provider, pages, backing)
+        let near = Near::First(self.lower().source());
+        self.regions.preallocate(&self.provider, near, pages, backing)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::base::fault::FaultKind;
 use crate::base::origin::Caller;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
-use crate::region::Contents;
+use crate::region::{Contents, Near};
 
 /// Blocks of at least this many pages are moved by the provider rather than
 /// copied: below, system call and page faults cost more than the copy. Four
@@ -178,7 +178,8 @@ impl<C: Config> Heap<C> {
         let align = new.align().max(self.provider.page_size()) >> PAGE_SHIFT;
         let align = u32::try_from(align).ok()?;
         let room = if C::LAZY_PAGES { (pages.get() * ROOM_FACTOR).min(ROOM_PAGES) } else { 0 };
-        let run = self.regions.take_roomy(&self.provider, pages, align, class, room).ok()?;
+        let near = Near::First(self.lower().source());
+        let run = self.regions.take_roomy(&self.provider, near, pages, align, class, room).ok()?;
         if self.remap(pointer, old, run.start) {
             // The old pages have nothing behind them any more.
             self.give_or_fault(pointer, Contents::Zero);

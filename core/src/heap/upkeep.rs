@@ -27,7 +27,7 @@ impl<C: Config> Heap<C> {
     fn tick_now(&self, now: u32) {
         self.cache.registry.end_shortage(now);
         self.cache.drain_idle(self.lower(), now);
-        self.cache.trim_depot(self.lower());
+        self.cache.trim_depots(self.lower());
         self.cache.age_runs();
         self.regions.give_back(&self.provider, now, Urgency::Idle);
     }

@@ -76,6 +76,25 @@ impl<P: PageProvider> Capped<P> {
         &self.inner
     }
 
+    /// A reservation of `bytes`, if the cap allows.
+    fn counted(
+        &self,
+        bytes: usize,
+        reserve: impl FnOnce() -> Result<Reservation, ProviderError>,
+    ) -> Result<Reservation, ProviderError> {
+        self.count(bytes)?;
+        match reserve() {
+            Ok(reservation) => {
+                self.held.fetch_add(reservation.bytes - bytes, Relaxed);
+                Ok(reservation)
+            }
+            Err(refused) => {
+                self.held.fetch_sub(bytes, Relaxed);
+                Err(refused)
+            }
+        }
+    }
+
     /// Counts `bytes` as held, if the cap allows.
     fn count(&self, bytes: usize) -> Result<(), ProviderError> {
         // Relaxed: a count, which hands nothing over.
@@ -110,17 +129,15 @@ unsafe impl<P: PageProvider> PageProvider for Capped<P> {
     }
 
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
-        self.count(bytes)?;
-        match self.inner.reserve(bytes) {
-            Ok(reservation) => {
-                self.held.fetch_add(reservation.bytes - bytes, Relaxed);
-                Ok(reservation)
-            }
-            Err(refused) => {
-                self.held.fetch_sub(bytes, Relaxed);
-                Err(refused)
-            }
-        }
+        self.counted(bytes, || self.inner.reserve(bytes))
+    }
+
+    fn nodes(&self) -> u16 {
+        self.inner.nodes()
+    }
+
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        self.counted(bytes, || self.inner.reserve_on(node, bytes))
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {

@@ -22,6 +22,14 @@ unsafe impl<P: PageProvider> PageProvider for &P {
         P::reserve(self, bytes)
     }
 
+    fn nodes(&self) -> u16 {
+        P::nodes(self)
+    }
+
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        P::reserve_on(self, node, bytes)
+    }
+
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         // SAFETY: by the contract.
         unsafe { P::commit(self, start, bytes) }

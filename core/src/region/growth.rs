@@ -6,6 +6,7 @@
 use core::ptr::NonNull;
 
 use super::layout::bytes_for;
+use super::nodes::{known, nodes};
 use super::region::{Origin, Region};
 use super::runs::Search;
 use super::set::Regions;
@@ -15,7 +16,7 @@ use crate::base::fault::OutOfMemory;
 use crate::base::limits::HugePages;
 use crate::base::sync::Held;
 use crate::base::units::{PAGE_SIZE, PageCount, align_down, align_up};
-use crate::provider::{Capabilities, PageProvider, Reservation};
+use crate::provider::{Capabilities, Node, PageProvider, ProviderError, Reservation};
 
 /// So much of a region is in small pages where nobody has said what is wanted
 /// and the machine gives everybody huge ones: those of a small heap are mostly
@@ -26,13 +27,14 @@ const WITHOUT_HUGE_PAGES: usize = 128 << 20;
 pub(super) type Growing<'a, C> = Held<'a, (), <C as Config>::Env>;
 
 impl<C: Config> Regions<C> {
-    /// Reserves one more region, in which a run of `pages` at a multiple of
+    /// Reserves one more region of a node, in which a run of `pages` at a multiple of
     /// `align` pages fits.
     #[cold]
     pub(super) fn grow(
         &self,
         growing: &Growing<'_, C>,
         provider: &C::Pages,
+        node: Node,
         pages: PageCount,
         align: u32,
     ) -> Result<(), OutOfMemory> {
@@ -40,10 +42,10 @@ impl<C: Config> Regions<C> {
         let needed = needed.ok_or(OutOfMemory)?;
         // Before anything is reserved that might have to be given back.
         self.directory.claim().ok_or(OutOfMemory)?;
-        let suggested = provider.suggest(needed, self.stats().reserved).max(needed);
+        let suggested = provider.suggest(needed, self.reserved_on(node)).max(needed);
         let mut bytes = align_up(suggested, provider.page_size()).unwrap_or(needed);
         let reservation = loop {
-            match provider.reserve(bytes) {
+            match reserve::<C>(provider, node, bytes) {
                 Ok(reservation) => break reservation,
                 Err(_) if bytes == needed => return Err(OutOfMemory),
                 Err(_) => {
@@ -53,7 +55,7 @@ impl<C: Config> Regions<C> {
         };
         let can = provider.capabilities();
         // SAFETY: the provider's, fresh.
-        let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider) };
+        let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider, node) };
         if entered.is_err() && can.contains(Capabilities::RELEASE) {
             // A failure to give back what we never used leaves nothing to do.
             // SAFETY: from `reserve`, unused.
@@ -81,9 +83,11 @@ impl<C: Config> Regions<C> {
         }
         // SAFETY: inside the caller's memory.
         let start = unsafe { start.add(skip) };
+        let node = known::<C>(provider, provider.node(start.as_ptr()));
         let growing = self.growth.lock();
+        let reservation = Reservation { start, bytes };
         // SAFETY: by the contract ours alone, and usable.
-        unsafe { self.enter(&growing, provider, Reservation { start, bytes }, Origin::User) }
+        unsafe { self.enter(&growing, provider, reservation, Origin::User, node) }
     }
 
     /// Makes a region of a reservation and enters it. On failure the
@@ -98,10 +102,11 @@ impl<C: Config> Regions<C> {
         provider: &C::Pages,
         reservation: Reservation,
         origin: Origin,
+        node: Node,
     ) -> Result<(), OutOfMemory> {
         let entry = self.directory.claim().ok_or(OutOfMemory)?;
         // SAFETY: by the contract.
-        let region = unsafe { Region::create(reservation, provider, origin) };
+        let region = unsafe { Region::create(reservation, provider, origin, node) };
         let region = region.ok_or(OutOfMemory)?;
         // SAFETY: just created, and nobody else has it.
         refuse_huge::<C>(provider, unsafe { region.as_ref() });
@@ -118,15 +123,41 @@ impl<C: Config> Regions<C> {
         Ok(())
     }
 
+    /// Bytes that are reserved on a node.
+    fn reserved_on(&self, node: Node) -> usize {
+        let mut bytes = 0;
+        self.find_region(|region| {
+            if Self::serves(region, Some(node)) {
+                bytes += region.reservation.bytes;
+            }
+            None::<()>
+        });
+        bytes
+    }
+
     /// Sees to it that there is an entry for the region after this one, while
     /// there are pages to be had. Without one growth ends, and nothing else.
     fn extend_directory(&self, _growing: &Growing<'_, C>, provider: &C::Pages) {
         if self.directory.claim().is_none()
-            && let Ok((_, run)) = self.take_present(provider, PageCount(1), 1, 0, Search::Quick)
+            && let Ok((_, run)) =
+                self.take_present(provider, None, PageCount(1), 1, 0, Search::Quick)
         {
             // SAFETY: the page is ours, for ever from now on.
             unsafe { self.directory.extend(run.start) };
         }
+    }
+}
+
+/// Asks for a piece of a node's memory, where there is more than one.
+fn reserve<C: Config>(
+    provider: &C::Pages,
+    node: Node,
+    bytes: usize,
+) -> Result<Reservation, ProviderError> {
+    if nodes::<C>(provider) == 1 {
+        provider.reserve(bytes)
+    } else {
+        provider.reserve_on(node, bytes)
     }
 }
 

@@ -6,7 +6,7 @@ use super::region::Region;
 use crate::base::class::Class;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PageCount;
-use crate::provider::Capabilities;
+use crate::provider::{Capabilities, Node};
 
 /// A page of a region.
 #[derive(Clone, Copy)]
@@ -69,6 +69,11 @@ impl Located<'_> {
             tables.used_run_at(page).map(|len| (page, len)).or_else(free)
         })?;
         (self.page - page < len).then_some(Self { region: self.region, page })
+    }
+
+    /// The node of the page (NU1).
+    pub(crate) fn node(&self) -> Node {
+        self.region.node
     }
 
     /// First byte of the page.

@@ -15,6 +15,7 @@
 //! - [`span`]: consecutive granules;
 //! - [`set`]: all regions of a heap: take, give, resize in place;
 //! - [`growth`]: more regions;
+//! - [`nodes`]: memory by nodes;
 //! - `preallocate`: pages set aside beforehand;
 //! - [`purge`]: giving memory back;
 //! - `release`: giving all of it back at once;
@@ -27,6 +28,7 @@ pub(crate) mod directory;
 pub(crate) mod growth;
 mod layout;
 pub(crate) mod located;
+pub(crate) mod nodes;
 mod preallocate;
 pub(crate) mod purge;
 #[allow(clippy::module_inception)]
@@ -39,5 +41,6 @@ pub(crate) mod walk;
 
 pub(crate) use descriptor::DESCRIPTOR_BYTES;
 pub(crate) use located::Located;
+pub(crate) use nodes::{Near, PerNode};
 pub(crate) use release::AllReleased;
 pub(crate) use set::{Contents, Regions, Run};

@@ -5,6 +5,7 @@
 //! touched under no lock.
 
 use super::Located;
+use super::nodes::Near;
 use super::runs::{Search, Stamp};
 use super::set::{Regions, Run};
 use super::span::Span;
@@ -32,11 +33,12 @@ impl<C: Config> Regions<C> {
     pub(crate) fn preallocate(
         &self,
         provider: &C::Pages,
+        near: Near,
         pages: PageCount,
         backing: Backing,
     ) -> Result<(), OutOfMemory> {
         let mut held = [None; PIECES];
-        let done = match self.take(provider, pages, 1, Class::LARGE) {
+        let done = match self.take(provider, near, pages, 1, Class::LARGE) {
             Ok(run) => {
                 held[0] = Some(run);
                 Ok(())
@@ -71,8 +73,8 @@ impl<C: Config> Regions<C> {
         let mut piece = missing;
         for place in held {
             let run = loop {
-                let found = self.take_present(provider, PageCount(piece), 1, 0, Search::Thorough);
-                match found {
+                let take = |pages| self.take_present(provider, None, pages, 1, 0, Search::Thorough);
+                match take(PageCount(piece)) {
                     Ok((_, run)) => break run,
                     Err(_) if piece / 2 < LEAST_PIECE => return Err(OutOfMemory),
                     Err(_) => piece /= 2,

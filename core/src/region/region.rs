@@ -17,7 +17,7 @@ use super::span::Span;
 use crate::base::config::Config;
 use crate::base::sync::atomic::AtomicPtr;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
-use crate::provider::{Capabilities, PageProvider, Reservation};
+use crate::provider::{Capabilities, Node, PageProvider, Reservation};
 
 /// A region, at the head of its own reservation.
 pub(crate) struct Region {
@@ -29,6 +29,8 @@ pub(crate) struct Region {
     pub pages: u32,
     /// Descriptors.
     pub tables: Tables,
+    /// The node it belongs to (NU1).
+    pub node: Node,
     /// What the provider can do with this memory.
     pub capabilities: Capabilities,
     /// The next of those that are being given back, see `release`.
@@ -88,6 +90,7 @@ impl Region {
         reservation: Reservation,
         provider: &P,
         origin: Origin,
+        node: Node,
     ) -> Option<NonNull<Self>> {
         let (machine_page, capabilities) = match origin {
             Origin::Provider => (provider.page_size(), provider.capabilities()),
@@ -127,6 +130,7 @@ impl Region {
                 base: at(place.base),
                 pages: place.pages,
                 tables,
+                node,
                 capabilities,
                 next: AtomicPtr::new(null_mut()),
                 state: UnsafeCell::new(state),

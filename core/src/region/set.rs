@@ -8,6 +8,7 @@ use core::ptr::{NonNull, null_mut};
 use super::directory::{Directory, Entry};
 use super::growth::Growing;
 use super::located::Located;
+use super::nodes::Near;
 use super::region::{Marks, Miss, Region};
 use super::runs::{Fit, Search, Stamp};
 use super::span::Span;
@@ -18,7 +19,7 @@ use crate::base::fault::OutOfMemory;
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::sync::{Count, Lock, Update};
 use crate::base::units::{PAGE_SIZE, PageCount};
-use crate::provider::Capabilities;
+use crate::provider::{Capabilities, Node};
 
 /// A run of pages that is ours until given back.
 #[must_use = "dropping a run leaks its pages"]
@@ -40,6 +41,10 @@ pub(crate) struct Regions<C: Config> {
     pub(super) growth: Lock<(), C::Env>,
     /// Bytes below the watermarks of all regions: how large the heap is.
     extent: AtomicUsize,
+    /// Whose turn it is, where nodes take turns.
+    pub(super) turn: AtomicU32,
+    /// Bytes of what is kept for nodes.
+    pub(super) kept: AtomicUsize,
     last_tick: AtomicU32,
     /// Regions that the provider refused to take back when all was given back;
     /// changed by `release_all` alone.
@@ -55,7 +60,7 @@ pub(crate) struct RegionStats {
     pub reserved: usize,
     pub committed: usize,
     pub used: usize,
-    /// Of those used: the directory's own pages.
+    /// Of those used: the directory's own pages, and what is kept for nodes.
     pub own: usize,
     /// Free, and maybe with memory behind.
     pub resident_free: usize,
@@ -67,6 +72,8 @@ impl<C: Config> Regions<C> {
             directory: Directory::new(),
             growth: Lock::new(()),
             extent: AtomicUsize::new(0),
+            turn: AtomicU32::new(0),
+            kept: AtomicUsize::new(0),
             last_tick: AtomicU32::new(0),
             refused: AtomicPtr::new(null_mut()),
             set: Lock::new(()),
@@ -94,20 +101,21 @@ impl<C: Config> Regions<C> {
         Some(Located { region: unsafe { region.as_ref() }, page })
     }
 
-    /// Takes a run of `pages` (at least 1) at a multiple of `align` pages and
-    /// marks its pages with `class`.
+    /// Takes a run of `pages` (at least 1) at a multiple of `align` pages, where
+    /// `near` says, and marks its pages with `class`.
     ///
     /// # Errors
     ///
-    /// When no region has room and the provider has no more to give.
+    /// When no such region has room and the provider has no more to give.
     pub(crate) fn take(
         &self,
         provider: &C::Pages,
+        near: Near,
         pages: PageCount,
         align: u32,
         class: Class,
     ) -> Result<Run, OutOfMemory> {
-        self.take_roomy(provider, pages, align, class, 0)
+        self.take_roomy(provider, near, pages, align, class, 0)
     }
 
     /// The same, with `room` free pages behind the run if there is such a
@@ -119,6 +127,7 @@ impl<C: Config> Regions<C> {
     pub(crate) fn take_roomy(
         &self,
         provider: &C::Pages,
+        near: Near,
         pages: PageCount,
         align: u32,
         class: Class,
@@ -126,11 +135,19 @@ impl<C: Config> Regions<C> {
     ) -> Result<Run, OutOfMemory> {
         let roomy = match room {
             0 => Err(Miss::Full),
-            room => self.take_present(provider, pages, align, room, Search::Quick),
+            room => {
+                let only = Some(near.node());
+                self.take_present(provider, only, pages, align, room, Search::Quick)
+            }
         };
         let (located, run) = match roomy {
             Ok(found) => found,
-            Err(_) => self.take_anywhere(provider, pages, align)?,
+            Err(_) => match self.take_near(provider, near.node(), pages, align) {
+                Err(OutOfMemory) if C::NODES > 1 && matches!(near, Near::First(_)) => {
+                    self.take_far(provider, near.node(), pages, align)?
+                }
+                found => found?,
+            },
         };
         if class != Class::LARGE {
             located.set_class(pages, class);
@@ -138,31 +155,36 @@ impl<C: Config> Regions<C> {
         Ok(run)
     }
 
-    fn take_anywhere(
+    /// Takes a run of one node, and reserves more of it if need be.
+    pub(super) fn take_near(
         &self,
         provider: &C::Pages,
+        node: Node,
         pages: PageCount,
         align: u32,
     ) -> Result<(Located<'_>, Run), OutOfMemory> {
         loop {
-            if let Ok(found) = self.take_present(provider, pages, align, 0, Search::Quick) {
+            let take = |search| self.take_present(provider, Some(node), pages, align, 0, search);
+            if let Ok(found) = take(Search::Quick) {
                 return Ok(found);
             }
             let growth = self.growth.lock();
             // Somebody else may have grown the heap while we waited, and what
             // a quick search overlooks is better than growth.
-            match self.take_present(provider, pages, align, 0, Search::Thorough) {
+            match take(Search::Thorough) {
                 Ok(found) => return Ok(found),
                 Err(Miss::Refused) => return Err(OutOfMemory),
-                Err(Miss::Full) => self.grow(&growth, provider, pages, align)?,
+                Err(Miss::Full) => self.grow(&growth, provider, node, pages, align)?,
             }
         }
     }
 
-    /// Takes a run with `room` free pages behind it from the present regions.
+    /// Takes a run with `room` free pages behind it from the present regions,
+    /// of one node or of all.
     pub(super) fn take_present(
         &self,
         provider: &C::Pages,
+        only: Option<Node>,
         pages: PageCount,
         align: u32,
         room: u32,
@@ -175,6 +197,9 @@ impl<C: Config> Regions<C> {
             // SAFETY: entered regions live until they are taken out, under
             // this lock.
             let region: &Region = unsafe { region.as_ref() };
+            if !Self::serves(region, only) {
+                continue;
+            }
             // SAFETY: the lock is held, and this is the one reference.
             let state = unsafe { region.state() };
             let before = state.marks();
@@ -258,6 +283,10 @@ impl<C: Config> Regions<C> {
         }
     }
 
+    fn own_bytes(&self) -> usize {
+        self.directory.own_bytes() + self.kept.load(Relaxed)
+    }
+
     /// Bytes below the watermarks: how large the heap has been.
     #[inline]
     pub(crate) fn extent(&self) -> usize {
@@ -278,7 +307,7 @@ impl<C: Config> Regions<C> {
     /// Counts, in bytes.
     pub(crate) fn stats(&self) -> RegionStats {
         let _set = self.set.lock();
-        let mut stats = RegionStats { own: self.directory.own_bytes(), ..RegionStats::default() };
+        let mut stats = RegionStats { own: self.own_bytes(), ..RegionStats::default() };
         for region in self.directory.entries().filter_map(Entry::region) {
             // SAFETY: as in `take_present`.
             let region = unsafe { region.as_ref() };

@@ -21,7 +21,10 @@ fn heap() -> Owned<Heap> {
 impl Heap {
     /// Takes a run and writes to it.
     fn take(&self) -> NonNull<u8> {
-        let run = self.regions.take(&self.arena, PageCount(1), 1, Class::LARGE).expect("memory");
+        let run = self
+            .regions
+            .take(&self.arena, Near::Only(Node(0)), PageCount(1), 1, Class::LARGE)
+            .expect("memory");
         plain::wrote(run.start.as_ptr().cast::<[u8; PAGE_SIZE]>());
         // SAFETY: the run is ours.
         let bytes = unsafe { core::slice::from_raw_parts_mut(run.start.as_ptr(), PAGE_SIZE) };

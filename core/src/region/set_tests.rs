@@ -62,7 +62,13 @@ impl Model {
     }
 
     fn take(&mut self, pages: u32, align: u32) -> bool {
-        let taken = self.regions.take(&self.arena, PageCount(pages), align, Class::LARGE);
+        let taken = self.regions.take(
+            &self.arena,
+            Near::Only(Node(0)),
+            PageCount(pages),
+            align,
+            Class::LARGE,
+        );
         let Ok(run) = taken else { return false };
         self.seed = self.seed % 250 + 1;
         let new = Out { start: run.start, pages, seed: self.seed };
@@ -351,7 +357,13 @@ fn threads_share_regions_and_nothing_else() {
                 }
                 3..=6 => {
                     let align = 1 << random(5);
-                    let taken = regions.take(&arena, PageCount(pages), align, Class::LARGE);
+                    let taken = regions.take(
+                        &arena,
+                        Near::Only(Node(0)),
+                        PageCount(pages),
+                        align,
+                        Class::LARGE,
+                    );
                     let run = taken.expect("memory");
                     let seed = (thread as u8) << 6 | random(60) as u8;
                     let new = Out { start: run.start, pages, seed };

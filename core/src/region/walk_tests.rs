@@ -6,8 +6,9 @@ use super::*;
 use crate::base::units::PAGE_SIZE;
 use crate::check::arena::Arena;
 use crate::check::surroundings::TestConfig;
-use crate::provider::Capabilities;
+use crate::provider::{Capabilities, Node};
 use crate::region::Contents;
+use crate::region::Near;
 use crate::region::runs::Stamp;
 
 /// Used runs of 1 to 9 pages with free ones between.
@@ -15,7 +16,12 @@ fn regions() -> (Arena, Regions<TestConfig>, Vec<NonNull<u8>>) {
     let arena = Arena::new(4096, Capabilities::all(), 16 << 20);
     let regions = Regions::new();
     let mut runs: Vec<_> = (1..10)
-        .map(|pages| regions.take(&arena, PageCount(pages), 1, Class::LARGE).expect("memory").start)
+        .map(|pages| {
+            regions
+                .take(&arena, Near::Only(Node(0)), PageCount(pages), 1, Class::LARGE)
+                .expect("memory")
+                .start
+        })
         .collect();
     for at in [6, 4, 1] {
         regions.give(runs.remove(at), Contents::Dirty, 0).expect("used");

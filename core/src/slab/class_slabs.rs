@@ -6,6 +6,7 @@
 use super::header::Slab;
 use crate::base::class::Class;
 use crate::base::violation::Violation;
+use crate::provider::Node;
 
 /// Number of lists: full slabs are in none, list 0 has the fullest.
 const FILLS: usize = 4;
@@ -105,7 +106,7 @@ impl ClassSlabs {
     /// Verifies S4: each listed slab has free objects and is in the list of its
     /// fill, linked both ways, and they are as many as counted; and the slabs
     /// themselves.
-    pub(crate) fn check(&self, class: Class) -> Result<(), Violation> {
+    pub(crate) fn check(&self, class: Class, node: Node) -> Result<(), Violation> {
         let mut listed = 0;
         for fill in 0..FILLS {
             let mut before = None;
@@ -116,6 +117,7 @@ impl ClassSlabs {
                 ensure(listed <= self.partial, "more slabs in lists than counted, or a circle")?;
                 let own = core::ptr::eq(slab.info(), class.info());
                 ensure(own, "a slab in a list of another class")?;
+                ensure(slab.node() == node, "a slab in a list of another node")?;
                 ensure(slab.previous() == before, "a slab that is not linked back")?;
                 let right = slab.free() > 0 && fill_of(slab) == slab.fill();
                 ensure(right && usize::from(slab.fill()) == fill, "a slab in a wrong list")?;

@@ -1,7 +1,7 @@
 //! One slab: header and bitmap, in the descriptors of its pages.
 //!
 //! ```text
-//! descriptors ┌ next ┬ previous ┬ first ┬ summary ┬ free ┬ class, fill ┬ bitmap: 1 = free …
+//! descriptors ┌ next ┬ previous ┬ first ┬ summary ┬ free ┬ class, fill, node ┬ bitmap: 1 = free …
 //! pages       ┌ colour ┬ object 0 ┬ object 1 ┬ … ┬ rest
 //! ```
 //!
@@ -27,6 +27,7 @@ use crate::base::sync::atomic::{
 use crate::base::sync::{Count, Update, plain};
 use crate::base::units::PAGE_SIZE;
 use crate::base::violation::Violation;
+use crate::provider::Node;
 use crate::region::DESCRIPTOR_BYTES;
 
 /// Objects that one word of the bitmap stands for.
@@ -57,6 +58,8 @@ struct Header {
     class: u8,
     /// The list it is in.
     fill: Cell<u8>,
+    /// The node whose lists it is in, for ever.
+    node: u8,
 }
 
 const BITMAP_AT: usize = size_of::<Header>();
@@ -87,7 +90,7 @@ impl Slab {
     /// Lays a slab of `class` over the descriptors at `at`, every object
     /// free. `turn` chooses the colour: how many cache lines the objects are
     /// moved by, so that the first ones of different slabs do not all compete
-    /// for the same cache sets (Bonwick, USENIX 1994).
+    /// for the same cache sets (Bonwick, USENIX 1994). It is in lists of `node`.
     ///
     /// # Safety
     ///
@@ -98,6 +101,7 @@ impl Slab {
         start: NonNull<u8>,
         class: Class,
         turn: u32,
+        node: Node,
     ) -> Self {
         let info = class.info();
         let step = class.natural_align().max(CACHE_LINE);
@@ -115,6 +119,8 @@ impl Slab {
                 free: Cell::new(info.objects as u16),
                 class: class.byte(),
                 fill: Cell::new(0),
+                // Below `Config::NODES`, see `Slabs`.
+                node: node.0 as u8,
             });
             let bitmap = at.add(BITMAP_AT).cast::<AtomicUsize>();
             for word in 0..words {
@@ -186,6 +192,13 @@ impl Slab {
     /// Objects free.
     pub(crate) fn free(self) -> u32 {
         u32::from(self.header().free.get())
+    }
+
+    /// The node whose lists it is in: constant, so no lock is needed.
+    pub(crate) fn node(self) -> Node {
+        // SAFETY: whoever has a slab may use it; the field alone is read, which
+        // nobody writes after `format`.
+        Node(u16::from(unsafe { (&raw const (*self.0.as_ptr()).node).read() }))
     }
 
     /// What the class says of the slab.

@@ -18,7 +18,7 @@ fn slab() -> Slab {
     };
     let run = memory(pages * PAGE_SIZE, pages * PAGE_SIZE);
     // SAFETY: fresh memory, of the lengths of the class.
-    unsafe { Slab::format(memory(pages * DESCRIPTOR_BYTES, 64), run, class, 1) }
+    unsafe { Slab::format(memory(pages * DESCRIPTOR_BYTES, 64), run, class, 1, Node(0)) }
 }
 
 fn broken(fault: impl FnOnce(Slab)) -> &'static str {

@@ -1,7 +1,11 @@
 //! All classes' slabs: objects are claimed and released in batches.
 //!
-//! Locks: `classes[c]`, one at a time, none of another layer under it. Growth
-//! is asked of the regions after the lock has been dropped.
+//! Where there are several nodes each has slabs of its own. An object is
+//! claimed from the caller's node: of present slabs, of a new one, and only then
+//! of others. It is released to the lists that its slab names, so it goes home.
+//!
+//! Locks: a node's `classes[c]`, one at a time, none of another layer under it.
+//! Growth is asked of the regions after the lock has been dropped.
 
 use core::ptr::NonNull;
 
@@ -15,11 +19,21 @@ use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use crate::base::units::PageCount;
 use crate::base::violation::Violation;
-use crate::region::{Contents, Located, Regions};
+use crate::provider::Node;
+use crate::region::nodes::nodes;
+use crate::region::{Contents, Located, Near, PerNode, Regions};
 
 /// The slabs of a heap.
 pub(crate) struct Slabs<C: Config> {
-    classes: [Lock<ClassSlabs, C::Env>; CLASSES],
+    nodes: PerNode<Classes<C>, C::Env>,
+}
+
+/// A node's slabs, by class.
+type Classes<C> = [Lock<ClassSlabs, <C as Config>::Env>; CLASSES];
+
+const fn no_slabs<C: Config>() -> Classes<C> {
+    const { assert!(C::NODES <= 256, "a slab names its node in a byte") };
+    [const { Lock::new(ClassSlabs::new()) }; CLASSES]
 }
 
 /// Slabs and objects of one class.
@@ -44,50 +58,105 @@ impl Retired {
 
 impl<C: Config> Slabs<C> {
     pub(crate) const fn new() -> Self {
-        Self { classes: [const { Lock::new(ClassSlabs::new()) }; CLASSES] }
+        Self { nodes: PerNode::new(no_slabs::<C>()) }
     }
 
     /// Claims up to `out.len()` objects of `class` (a true one), stored from
-    /// the end of `out` downwards; as many as present slabs have, and from a
-    /// new slab only when they have none. Returns how many; 0 when out of
-    /// memory.
+    /// the end of `out` downwards; as many as present slabs of `node` have, and
+    /// from a new slab only when they have none, and from other nodes when this
+    /// one is short. Returns how many; 0 when out of memory.
     pub(crate) fn claim(
         &self,
         regions: &Regions<C>,
         provider: &C::Pages,
+        node: Node,
         class: Class,
         out: &[AtomicPtr<u8>],
     ) -> usize {
-        let lock = &self.classes[class.index()];
-        {
-            let mut slabs = lock.lock();
-            let claimed = Self::claim_present(&mut slabs, out);
+        if let Some(classes) = self.nodes.get(node) {
+            let claimed = Self::claim_present(&mut classes[class.index()].lock(), out);
             if claimed > 0 {
                 return claimed;
             }
         }
+        if nodes::<C>(provider) > 1 {
+            return self.claim_near(regions, provider, node, class, out);
+        }
+        self.claim_new(regions, provider, Near::Only(node), class, out)
+    }
+
+    /// From a new slab of the node, or else from wherever there is memory.
+    #[cold]
+    fn claim_near(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        node: Node,
+        class: Class,
+        out: &[AtomicPtr<u8>],
+    ) -> usize {
+        match self.claim_new(regions, provider, Near::Only(node), class, out) {
+            0 => {}
+            claimed => return claimed,
+        }
+        for (_, classes) in self.nodes.all().filter(|&(other, _)| other != node) {
+            let claimed = Self::claim_present(&mut classes[class.index()].lock(), out);
+            if claimed > 0 {
+                return claimed;
+            }
+        }
+        self.claim_new(regions, provider, Near::First(node), class, out)
+    }
+
+    /// From a new slab.
+    fn claim_new(
+        &self,
+        regions: &Regions<C>,
+        provider: &C::Pages,
+        near: Near,
+        class: Class,
+        out: &[AtomicPtr<u8>],
+    ) -> usize {
         let info = class.info();
         let pages = PageCount(info.slab_pages);
-        let Ok(run) = regions.take(provider, pages, info.slab_pages, class) else { return 0 };
+        let run = regions.take(provider, near, pages, info.slab_pages, class);
+        let Ok(run) = run else { return 0 };
         let Some(located) = regions.locate(run.start.as_ptr()) else { return 0 };
         let descriptors = located.aligned_descriptors(info.slab_pages);
-        let mut slabs = lock.lock();
+        let home = if C::NODES > 1 { located.node() } else { Node(0) };
+        let classes = self.nodes.get_or_make(regions, provider, home, no_slabs::<C>);
+        // Without memory for lists of its own the slab is in those of node 0.
+        let (home, classes) = match classes {
+            Some(classes) => (home, classes),
+            None => (Node(0), self.nodes.first()),
+        };
+        let mut slabs = classes[class.index()].lock();
         slabs.made = slabs.made.wrapping_add(1);
         slabs.slabs += 1;
         // SAFETY: the run is ours, with its descriptors (G2); S4: every
         // object of a new slab is free.
         unsafe {
-            let slab = Slab::format(descriptors, run.start, class, slabs.made - 1);
+            let slab = Slab::format(descriptors, run.start, class, slabs.made - 1, home);
             slabs.link(slab);
         }
         Self::claim_present(&mut slabs, out)
     }
 
-    /// Claims up to `out.len()` objects of `class` from present slabs, unless
-    /// somebody is at them. As [`claim`](Self::claim) otherwise.
-    pub(crate) fn claim_nolock(&self, class: Class, out: &[AtomicPtr<u8>]) -> usize {
-        let slabs = self.classes[class.index()].try_lock();
-        slabs.map_or(0, |mut slabs| Self::claim_present(&mut slabs, out))
+    /// Claims up to `out.len()` objects of `class` from present slabs, those of
+    /// `node` first, unless somebody is at them. As [`claim`](Self::claim)
+    /// otherwise.
+    pub(crate) fn claim_nolock(&self, node: Node, class: Class, out: &[AtomicPtr<u8>]) -> usize {
+        let claim = |classes: &Classes<C>| {
+            let slabs = classes[class.index()].try_lock();
+            slabs.map_or(0, |mut slabs| Self::claim_present(&mut slabs, out))
+        };
+        match self.nodes.get(node).map_or(0, claim) {
+            0 if C::NODES > 1 => {
+                let mut others = self.nodes.all().filter(|&(other, _)| other != node);
+                others.find_map(|(_, classes)| Some(claim(classes)).filter(|&n| n > 0)).unwrap_or(0)
+            }
+            claimed => claimed,
+        }
     }
 
     fn claim_present(slabs: &mut ClassSlabs, out: &[AtomicPtr<u8>]) -> usize {
@@ -104,7 +173,8 @@ impl<C: Config> Slabs<C> {
     /// Whether an object starts at `pointer`, in the page of a slab. For reports.
     pub(crate) fn is_object(&self, at: Located<'_>, pointer: NonNull<u8>) -> bool {
         let class = at.class();
-        let _slabs = self.classes[class.index()].lock();
+        let Some(classes) = self.classes_at(at) else { return false };
+        let _slabs = classes[class.index()].lock();
         // SAFETY: the class byte says that a slab is there (G2), and the lock
         // of its class is held.
         let slab = unsafe { Slab::at(at.aligned_descriptors(class.info().slab_pages)) };
@@ -120,7 +190,7 @@ impl<C: Config> Slabs<C> {
         object: NonNull<u8>,
     ) -> Result<(), Violation> {
         let address = object.addr().get();
-        let _slabs = self.classes[class.index()].lock();
+        let _slabs = self.lists_of(regions, class, object.as_ptr())[class.index()].lock();
         let state = regions.locate(object.as_ptr()).filter(|at| at.class() == class).map(|at| {
             // SAFETY: the class byte says that a slab is there (G2), and the
             // lock of its class is held.
@@ -133,16 +203,35 @@ impl<C: Config> Slabs<C> {
         Violation::unless(!free, "S1", "a cached object that is free in its slab", address)
     }
 
+    /// The lists that the slab at a page of a small class is in; `None` where
+    /// there are none of such a node, and so no slab.
+    #[inline]
+    fn classes_at(&self, at: Located<'_>) -> Option<&Classes<C>> {
+        if C::NODES <= 1 || self.nodes.is_first_alone() {
+            return Some(self.nodes.first());
+        }
+        // SAFETY: the class byte says that a slab is there (G2); it stays, as it
+        // has a live object, and no more than its node is read. Where it has
+        // none, the object was freed twice, which is reported or finds no lists.
+        self.nodes
+            .get(unsafe { Slab::at(at.aligned_descriptors(at.class().info().slab_pages)) }.node())
+    }
+
     /// Gives objects of `class` back to their slabs. A pointer that is not a
     /// live object of the class is a fault; slabs that run empty return to
     /// their region, but for the last of the class.
     pub(crate) fn release(&self, regions: &Regions<C>, class: Class, objects: &[AtomicPtr<u8>]) {
         let mut retired = Retired(None);
-        {
-            let mut slabs = self.classes[class.index()].lock();
-            let mut rest = objects;
+        let mut rest = objects;
+        // Once, where there is one node.
+        while let Some(first) = rest.first() {
+            let classes = self.lists_of(regions, class, first.load(Relaxed));
+            let mut slabs = classes[class.index()].lock();
             while let Some(first) = rest.first() {
                 let pointer = first.load(Relaxed);
+                if C::NODES > 1 && !core::ptr::eq(self.lists_of(regions, class, pointer), classes) {
+                    break;
+                }
                 match Self::release_group(&mut slabs, regions, class, rest, &mut retired) {
                     Ok(done) => rest = &rest[done..],
                     Err(kind) => {
@@ -153,6 +242,17 @@ impl<C: Config> Slabs<C> {
             }
         }
         Self::give_runs(regions, retired);
+    }
+
+    /// The lists that the slab of an object is in; those of node 0 where it is
+    /// no object of the class, which is found out under their lock.
+    #[inline]
+    fn lists_of(&self, regions: &Regions<C>, class: Class, object: *const u8) -> &Classes<C> {
+        if C::NODES <= 1 || self.nodes.is_first_alone() {
+            return self.nodes.first();
+        }
+        let at = regions.locate(object).filter(|at| at.class() == class);
+        at.and_then(|at| self.classes_at(at)).unwrap_or(self.nodes.first())
     }
 
     /// Releases the objects at the front of `objects` that share one word of
@@ -223,38 +323,44 @@ impl<C: Config> Slabs<C> {
 
     /// Returns every empty slab to its region, the last of a class too.
     pub(crate) fn return_empty(&self, regions: &Regions<C>) {
-        for class in Class::all() {
-            let mut retired = Retired(None);
-            {
-                let mut slabs = self.classes[class.index()].lock();
-                while let Some(slab) = slabs.take_empty() {
-                    // SAFETY: just taken out, empty.
-                    unsafe { retired.push(slab) };
+        for (_, classes) in self.nodes.all() {
+            for class in Class::all() {
+                let mut retired = Retired(None);
+                {
+                    let mut slabs = classes[class.index()].lock();
+                    while let Some(slab) = slabs.take_empty() {
+                        // SAFETY: just taken out, empty.
+                        unsafe { retired.push(slab) };
+                    }
                 }
+                Self::give_runs(regions, retired);
             }
-            Self::give_runs(regions, retired);
         }
     }
 
     /// Verifies S1 to S4 of every slab that has free objects, a class at a time
     /// under its lock.
     pub(crate) fn check(&self) -> Result<(), Violation> {
-        Class::all().try_for_each(|class| self.classes[class.index()].lock().check(class))
+        self.nodes.all().try_for_each(|(node, classes)| {
+            Class::all().try_for_each(|class| classes[class.index()].lock().check(class, node))
+        })
     }
 
     /// Counts of one class.
     pub(crate) fn stats(&self, class: Class) -> SlabStats {
-        let slabs = self.classes[class.index()].lock();
-        SlabStats {
-            slabs: slabs.slabs as usize,
-            capacity: slabs.slabs as usize * class.info().objects as usize,
-            free: slabs.free_objects(),
+        let mut stats = SlabStats::default();
+        for (_, classes) in self.nodes.all() {
+            let slabs = classes[class.index()].lock();
+            stats.slabs += slabs.slabs as usize;
+            stats.capacity += slabs.slabs as usize * class.info().objects as usize;
+            stats.free += slabs.free_objects();
         }
+        stats
     }
 
     /// Closes every lock for `fork`, in order.
     pub(crate) fn hold(&self) {
-        Lock::hold_all(&self.classes);
+        self.nodes.hold(|classes| Lock::hold_all(classes));
     }
 
     /// Opens them again.
@@ -264,7 +370,7 @@ impl<C: Config> Slabs<C> {
     /// Caller: closed them by [`hold`](Self::hold), see there.
     pub(crate) unsafe fn unhold(&self) {
         // SAFETY: by the contract.
-        unsafe { Lock::unhold_all(&self.classes) };
+        unsafe { self.nodes.unhold(|classes| Lock::unhold_all(classes)) };
     }
 }
 

@@ -29,7 +29,7 @@ impl Heap {
 
     fn claim(&self, count: usize) -> Vec<NonNull<u8>> {
         let slots: Vec<_> = (0..count).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect();
-        let claimed = self.slabs.claim(&self.regions, &self.arena, class(), &slots);
+        let claimed = self.slabs.claim(&self.regions, &self.arena, Node(0), class(), &slots);
         let got = slots[count - claimed..].iter().map(|slot| slot.load(Relaxed));
         got.map(|object| {
             use_object(object);

@@ -30,7 +30,7 @@ impl Model {
     /// apart from all others, inside their slab.
     fn claim(&mut self, class: Class, count: usize) -> Vec<NonNull<u8>> {
         let slots: Vec<_> = (0..count).map(|_| AtomicPtr::new(core::ptr::null_mut())).collect();
-        let claimed = self.slabs.claim(&self.regions, &self.arena, class, &slots);
+        let claimed = self.slabs.claim(&self.regions, &self.arena, Node(0), class, &slots);
         let (rest, got) = slots.split_at(count - claimed);
         assert!(rest.iter().all(|slot| slot.load(Relaxed).is_null()), "from the end");
         let mut new = Vec::new();
@@ -90,7 +90,7 @@ impl Model {
                 let address = object.addr().get();
                 used.entry(address & !(span - 1)).or_default().insert(address);
             }
-            let state = self.slabs.classes[class.index()].lock();
+            let state = self.slabs.nodes.first()[class.index()].lock();
             let mut listed = 0;
             state.for_each(|slab, fill| {
                 listed += 1;

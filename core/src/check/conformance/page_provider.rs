@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use super::{Failure, Report};
 use crate::base::units::PAGE_SIZE;
-use crate::provider::{Capabilities, PageProvider, Reservation};
+use crate::provider::{Capabilities, Node, PageProvider, Reservation};
 
 /// Reservations held at once, in machine pages.
 const SIZES: [usize; 4] = [1, 5, 16, 2];
@@ -111,7 +111,11 @@ impl<P: PageProvider> Suite<'_, P> {
         self.ensure(self.provider.page_size() == page, "the page size is constant")?;
         self.ensure(self.provider.capabilities() == self.can, "the capabilities are constant")?;
         let suggested = self.provider.suggest(page, 0);
-        self.ensure(suggested >= page, "suggest covers what is needed")
+        self.ensure(suggested >= page, "suggest covers what is needed")?;
+        let nodes = self.provider.nodes();
+        self.ensure(nodes > 0, "there is a node")?;
+        let refused = self.provider.reserve_on(Node(nodes), page).is_err();
+        self.ensure(refused, "reserve_on refuses a node that does not exist")
     }
 
     fn impossible_sizes(&mut self) -> Result<(), Failure> {
