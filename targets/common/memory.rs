@@ -2,7 +2,7 @@
 //!
 //! Devicetree Specification v0.4: 2.3.6 `reg`, 3.4 `/memory`, 3.5
 //! `/reserved-memory`, 3.6 `/chosen`, 3.7 `/cpus`, 5.3 memory reservation
-//! block. The tree may lie anywhere in RAM, so it counts as taken, too.
+//! block; `numa-node-id` is the Linux kernel's binding, `numa.txt`. The tree may lie anywhere in RAM, so it counts as taken, too.
 
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node, Property};
@@ -11,7 +11,7 @@ pub use crate::boot::RAM_START;
 use crate::cpu::MAX_CPUS;
 use crate::paging::PageSize;
 
-/// More than any QEMU machine of one node has.
+/// More than the machines of the tests have.
 const RAM_RANGES: usize = 8;
 /// The image, the tree, and what firmware keeps.
 const RESERVED_RANGES: usize = 16;
@@ -37,6 +37,8 @@ impl MemoryRange {
 #[derive(Debug)]
 pub struct BootInfo {
     ram: Ranges<RAM_RANGES>,
+    ram_nodes: [u16; RAM_RANGES],
+    cpu_nodes: [u16; MAX_CPUS],
     reserved: Ranges<RESERVED_RANGES>,
     cpus: usize,
     arguments: &'static str,
@@ -48,6 +50,18 @@ impl BootInfo {
     #[must_use]
     pub fn ram(&self) -> &[MemoryRange] {
         self.ram.as_slice()
+    }
+
+    /// The node of each range of [`ram`](Self::ram); 0 where the machine has one.
+    #[must_use]
+    pub fn ram_nodes(&self) -> &[u16] {
+        &self.ram_nodes[..self.ram.count]
+    }
+
+    /// The node that a CPU is near to; 0 where the machine has one.
+    #[must_use]
+    pub fn cpu_node(&self, cpu: usize) -> u16 {
+        self.cpu_nodes.get(cpu).copied().unwrap_or(0)
     }
 
     /// What of RAM is in use: the kernel's image with its stacks, the device
@@ -107,8 +121,11 @@ impl BootInfo {
         let cpus = tree.find_node("/cpus").ok_or("the device tree has no /cpus")?;
         let chosen = tree.find_node("/chosen");
         let bootargs = chosen.and_then(|node| text(&node, "bootargs"));
+        let (ram, ram_nodes) = ram(tree)?;
         Ok(Self {
-            ram: ram(tree)?,
+            ram,
+            ram_nodes,
+            cpu_nodes: cpu_nodes(cpus),
             reserved: reserved(tree, image)?,
             cpus: cpus.children().filter(|child| is(child, "cpu")).count().min(MAX_CPUS),
             arguments: bootargs.unwrap_or(""),
@@ -119,15 +136,36 @@ impl BootInfo {
     }
 }
 
-fn ram(tree: Fdt<'static>) -> Result<Ranges<RAM_RANGES>, &'static str> {
+fn ram(tree: Fdt<'static>) -> Result<(Ranges<RAM_RANGES>, [u16; RAM_RANGES]), &'static str> {
     let mut ranges = Ranges::EMPTY;
+    let mut nodes = [0; RAM_RANGES];
     for node in tree.root().children().filter(|child| is(child, "memory")) {
+        let from = ranges.count;
         ranges.push_reg(node)?;
+        nodes[from..ranges.count].fill(numa_node(&node));
     }
     match ranges.count {
         0 => Err("the device tree has no /memory"),
-        _ => Ok(ranges),
+        _ => Ok((ranges, nodes)),
     }
+}
+
+/// The nodes of CPUs by their numbers, which are their `reg`.
+fn cpu_nodes(cpus: FdtNode<'static>) -> [u16; MAX_CPUS] {
+    let mut nodes = [0; MAX_CPUS];
+    for cpu in cpus.children().filter(|child| is(child, "cpu")) {
+        let reg = cpu.property("reg").and_then(|reg| reg.value().last().copied());
+        if let Some(place) = reg.and_then(|number| nodes.get_mut(usize::from(number))) {
+            *place = numa_node(&cpu);
+        }
+    }
+    nodes
+}
+
+/// `numa-node-id`; 0 where there is none.
+fn numa_node(node: &FdtNode<'static>) -> u16 {
+    let id = node.property("numa-node-id").and_then(|id| id.value_as::<u32>().ok());
+    id.and_then(|id| u16::try_from(id).ok()).unwrap_or(0)
 }
 
 fn reserved(

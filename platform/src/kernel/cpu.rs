@@ -26,6 +26,7 @@ use core::sync::atomic::compiler_fence;
 use granule_core::base::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence, spin_loop};
 use granule_core::cache::guarded::Cpu;
 use granule_core::cache::place::Place;
+use granule_core::provider::Node;
 
 /// How often a CPU is asked before it counts as one that does not answer: some
 /// ten milliseconds. It may be waiting, interrupts masked, for something that
@@ -223,6 +224,14 @@ pub unsafe trait KernelCpu: 'static {
     /// The local of a CPU by its number.
     fn local_of(cpu: usize) -> Option<&'static CpuLocal>;
 
+    /// The node of memory that the CPU the caller runs on is near to, see
+    /// [`FrontEnd::node`](granule_core::FrontEnd::node): for heaps that know more
+    /// than one. Asked without a pin, in any context.
+    #[inline]
+    fn node() -> Node {
+        Node(0)
+    }
+
     /// Makes `cpu` call [`CpuLocal::answer`] soon, by an interrupt. `false`
     /// when that cannot be done: caches of CPUs that run then cannot be drained
     /// by others.
@@ -281,6 +290,11 @@ unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
     fn try_enter() -> Option<(usize, Self::Guard)> {
         let (local, entry) = Self::enter()?;
         Some((local.number, entry))
+    }
+
+    #[inline]
+    fn node() -> Node {
+        K::node()
     }
 
     fn quiesce(cpu: usize) -> bool {

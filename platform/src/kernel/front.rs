@@ -15,6 +15,7 @@ use granule_core::cache::place::Place;
 use granule_core::cache::sheaf::Top;
 use granule_core::cache::slot::Slot;
 use granule_core::cache::{Current, FrontEnd, NoSuchCpu};
+use granule_core::provider::Node;
 
 use super::cpu::{CpuLocal, Entry, KernelCpu, PerCpu};
 
@@ -107,6 +108,11 @@ unsafe impl<K: KernelCpu, E: Environment> FrontEnd<E> for InLocals<K, E> {
         let Some((place, _entry)) = Self::enter() else { return false };
         // SAFETY: L3.
         unsafe { place.attach(slot) }
+    }
+
+    #[inline]
+    fn node(&self) -> Node {
+        K::node()
     }
 
     fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<E>>, NoSuchCpu> {

@@ -7,10 +7,11 @@ use granule::kernel::door::KernelHeap;
 use granule::kernel::frames::{FramePages, Frames};
 use granule::kernel::front::InLocals;
 use granule::kernel::interrupts::Masked;
+use granule::provider::Node;
 use granule::{Config, Environment};
 
 use super::text::say;
-use super::{clock, exit};
+use super::{clock, exit, memory};
 
 #[cfg(target_arch = "aarch64")]
 use granule::kernel::aarch64::{Irq, set_word_in_tpidrro as set_word, word_in_tpidrro as word};
@@ -51,6 +52,10 @@ unsafe impl KernelCpu for Here {
 
     fn local_of(cpu: usize) -> Option<&'static CpuLocal> {
         LOCALS.get(cpu)
+    }
+
+    fn node() -> Node {
+        memory::node()
     }
 
     fn interrupt(cpu: usize) -> bool {

@@ -4,6 +4,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use granule::kernel::frames::{DirectMap, MapError, MemoryRange, PhysAddr};
+use granule::provider::Node;
 use machine::memory::BootInfo;
 
 use super::heap::{BANKS, FRAMES};
@@ -22,7 +23,8 @@ pub(crate) fn keep(boot: &'static BootInfo) {
 pub(crate) fn init_frames() -> Result<(), MapError> {
     let boot = info();
     let range = |range: &machine::memory::MemoryRange| (phys(range.start), range.bytes as u64);
-    let usable = boot.ram().iter().map(range).map(|(at, len)| MemoryRange::usable(at, len));
+    let ram = boot.ram().iter().map(range).zip(boot.ram_nodes());
+    let usable = ram.map(|((at, len), node)| MemoryRange::usable(at, len).on_node(Node(*node)));
     let taken = boot.reserved().iter().map(range).map(|(at, len)| MemoryRange::reserved(at, len));
     let mut map = [MemoryRange::reserved(phys(0), 0); RANGES];
     let mut entries = 0;
@@ -48,6 +50,11 @@ pub(crate) fn phys(address: usize) -> PhysAddr {
 fn info() -> &'static BootInfo {
     // SAFETY: `keep` has stored a reference that lives for ever.
     unsafe { &*INFO.load(Ordering::Relaxed) }
+}
+
+/// The node that the present core is near to.
+pub(crate) fn node() -> Node {
+    Node(info().cpu_node(machine::cpu::id()))
 }
 
 /// Bytes of a frame: the machine's page.

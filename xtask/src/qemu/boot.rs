@@ -18,6 +18,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) cores: u8,
     /// How much memory, as QEMU reads it.
     pub(crate) memory: &'a str,
+    /// On how many nodes cores and memory are.
+    pub(crate) nodes: u8,
     /// The size of pages.
     pub(crate) page: Page,
     /// Whose clock.
@@ -35,6 +37,7 @@ impl<'a> Boot<'a> {
             machine,
             cores,
             memory: "256M",
+            nodes: 1,
             page: Page::Small,
             clock: Clock::Host,
             case: None,
@@ -47,10 +50,39 @@ impl<'a> Boot<'a> {
         if self.machine == Machine::Riscv64 && self.page != Page::Small {
             bail!("riscv64 knows pages of 4 KiB only; try aarch64");
         }
+        if self.nodes > 1 && self.node_mib().is_none() {
+            bail!("memory for several nodes is a number of MiB, an equal part each: --memory 256M");
+        }
+        if self.nodes == 0 || !self.cores.is_multiple_of(self.nodes) {
+            bail!("every node has as many cores");
+        }
         if self.case.is_some_and(|case| case.is_empty() || case.contains(char::is_whitespace)) {
             bail!("the name of a case is one word");
         }
         Ok(())
+    }
+
+    /// MiB of each node.
+    fn node_mib(&self) -> Option<u32> {
+        let all: u32 = self.memory.strip_suffix('M')?.parse().ok()?;
+        let nodes = u32::from(self.nodes);
+        (nodes > 0 && all >= nodes && all.is_multiple_of(nodes)).then(|| all / nodes)
+    }
+
+    /// QEMU's arguments for nodes, where there are several.
+    fn node_arguments(&self) -> Vec<String> {
+        let Some(mib) = self.node_mib().filter(|_| self.nodes > 1) else { return Vec::new() };
+        let cores = self.cores / self.nodes;
+        let node = |node: u8| {
+            let (first, last) = (node * cores, (node + 1) * cores - 1);
+            [
+                "-object".to_owned(),
+                format!("memory-backend-ram,id=node{node},size={mib}M"),
+                "-numa".to_owned(),
+                format!("node,nodeid={node},cpus={first}-{last},memdev=node{node}"),
+            ]
+        };
+        (0..self.nodes).flat_map(node).collect()
     }
 
     /// How long it may take: an emulator on a busy machine is slow.
@@ -67,6 +99,9 @@ impl<'a> Boot<'a> {
             1 => format!("{}, 1 core", self.machine.name()),
             n => format!("{}, {n} cores", self.machine.name()),
         };
+        if self.nodes > 1 {
+            name.push_str(&format!(", {} nodes", self.nodes));
+        }
         if self.page != Page::Small {
             name.push_str(&format!(", {} pages", self.page.name()));
         }
@@ -95,6 +130,8 @@ impl<'a> Boot<'a> {
             args.extend(["-nic", "none", "-semihosting"]);
         }
         args.extend(["-smp", &cores, "-m", self.memory]);
+        let nodes = self.node_arguments();
+        args.extend(nodes.iter().map(String::as_str));
         // The serial line alone on standard output, without a monitor in it.
         args.extend(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
         // A kernel that resets itself ends QEMU instead of booting for ever.
@@ -164,6 +201,21 @@ mod tests {
         let long = Boot { seconds: Some(600), ..plain };
         assert!(long.limit() > Duration::from_secs(600) + plain.limit());
         assert!(Boot { clock: Clock::Instructions, ..plain }.limit() > 2 * plain.limit());
+    }
+
+    #[test]
+    fn nodes_have_equal_parts_of_cores_and_memory() {
+        let two = Boot { nodes: 2, ..Boot::new(Machine::Aarch64, 4) };
+        assert!(two.check().is_ok());
+        let line = line(&two);
+        assert!(line.contains("-object memory-backend-ram,id=node1,size=128M"), "{line}");
+        assert!(line.contains("-numa node,nodeid=1,cpus=2-3,memdev=node1"), "{line}");
+        assert_eq!(two.name(), "aarch64, 4 cores, 2 nodes");
+        for bad in
+            [Boot { cores: 3, ..two }, Boot { memory: "1G", ..two }, Boot { nodes: 0, ..two }]
+        {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// How much memory, as QEMU reads it
     #[arg(long, value_name = "SIZE", default_value = "256M")]
     memory: String,
+    /// On how many nodes cores and memory are
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    nodes: u8,
     /// The size of the kernel's pages
     #[arg(long, value_name = "SIZE", default_value = "4k")]
     page: Page,
@@ -78,6 +81,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Outcome {
     let wanted = Boot {
         memory: &options.memory,
+        nodes: options.nodes,
         page: options.page,
         clock: if options.icount { Clock::Instructions } else { Clock::Host },
         case: options.case.as_deref(),

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use granule_core::Environment;
 use granule_core::base::sync::Lock;
+use granule_core::provider::Node;
 
 use super::address::{DirectMap, FrameRun, PhysAddr};
 use super::bank::{Bank, Plan};
@@ -25,6 +26,7 @@ struct Slot<E> {
     /// Behind these.
     tables: AtomicU32,
     flags: AtomicU32,
+    node: AtomicU32,
     bank: Lock<Option<Bank>, E>,
 }
 
@@ -35,6 +37,7 @@ impl<E: Environment> Slot<E> {
             frames: AtomicU32::new(0),
             tables: AtomicU32::new(0),
             flags: AtomicU32::new(0),
+            node: AtomicU32::new(0),
             bank: Lock::new(None),
         }
     }
@@ -56,6 +59,11 @@ impl<E: Environment> Slot<E> {
         FrameFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
     }
 
+    #[inline]
+    fn node(&self) -> Node {
+        Node(self.node.load(Ordering::Relaxed) as u16)
+    }
+
     /// Where it comes in the order of preference: unique.
     #[inline]
     fn place(&self) -> (u32, u64) {
@@ -66,7 +74,8 @@ impl<E: Environment> Slot<E> {
     fn range(&self, shift: u32) -> MemoryRange {
         let frames = self.end() - self.first() + u64::from(self.tables.load(Ordering::Relaxed));
         let start = PhysAddr::new(self.first() << shift);
-        MemoryRange::usable(start, frames << shift).with_flags(self.flags())
+        let range = MemoryRange::usable(start, frames << shift);
+        range.with_flags(self.flags()).on_node(self.node())
     }
 }
 
@@ -83,6 +92,7 @@ pub struct Frames<E: Environment, const BANKS: usize> {
     ready: AtomicUsize,
     /// Binary logarithm of the frame size.
     shift: AtomicU32,
+    nodes: AtomicU32,
     /// The direct map's.
     offset: AtomicUsize,
     slots: [Slot<E>; BANKS],
@@ -102,6 +112,7 @@ impl<E: Environment, const BANKS: usize> Frames<E, BANKS> {
             setup: Lock::new(()),
             ready: AtomicUsize::new(0),
             shift: AtomicU32::new(0),
+            nodes: AtomicU32::new(0),
             offset: AtomicUsize::new(0),
             slots: [const { Slot::new() }; BANKS],
         }
@@ -214,6 +225,10 @@ impl<E: Environment, const BANKS: usize> Frames<E, BANKS> {
             slot.frames.store(plan.frames, Ordering::Relaxed);
             slot.tables.store(plan.tables, Ordering::Relaxed);
             slot.flags.store(plan.flags.bits(), Ordering::Relaxed);
+            slot.node.store(plan.node.0.into(), Ordering::Relaxed);
+            // Relaxed: who finds too few asks for less.
+            let nodes = u32::from(plan.node.0) + 1;
+            self.nodes.store(nodes.max(self.nodes.load(Ordering::Relaxed)), Ordering::Relaxed);
             *slot.bank.lock() = Some(bank);
             ready += 1;
             // Release: pairs with Acquire in `ready`.
@@ -244,6 +259,22 @@ impl<E: Environment, const BANKS: usize> Frames<E, BANKS> {
     #[inline]
     pub fn frame_size(&self) -> Option<usize> {
         (self.ready() > 0).then(|| 1 << self.shift())
+    }
+
+    /// Nodes that banks are on: one more than the highest number; 1 before
+    /// [`init`](Self::init).
+    #[must_use]
+    #[inline]
+    pub fn nodes(&self) -> u16 {
+        self.nodes.load(Ordering::Relaxed).clamp(1, u16::MAX.into()) as u16
+    }
+
+    /// The node of the bank that an address lies in; `None` when it is in none.
+    #[must_use]
+    pub fn node_of(&self, address: PhysAddr) -> Option<Node> {
+        let frame = address.get() >> self.shift();
+        let around = |slot: &&Slot<E>| slot.first() <= frame && frame < slot.end();
+        self.slots().iter().find(around).map(Slot::node)
     }
 
     /// Where memory is mapped, as [`init`](Self::init) was told; identity
@@ -281,7 +312,8 @@ impl<E: Environment, const BANKS: usize> Frames<E, BANKS> {
         let mut tried = None;
         loop {
             let left = slots.iter().filter(|slot| {
-                request.accepts(slot.flags()) && tried.is_none_or(|place| slot.place() > place)
+                request.accepts(slot.flags(), slot.node())
+                    && tried.is_none_or(|place| slot.place() > place)
             });
             let slot = left.min_by_key(|slot| slot.place()).ok_or(FrameError::OutOfFrames)?;
             let first = slot.bank.lock().as_mut().and_then(|bank| bank.take(frames, align));

@@ -4,6 +4,7 @@ extern crate std;
 
 use std::vec::Vec;
 
+use granule_core::provider::Node;
 use proptest::prelude::*;
 
 use super::machine::{FOUR_G, Window};
@@ -87,7 +88,7 @@ impl Model {
 
     fn alloc(&mut self, request: Request) {
         let mut order: Vec<&Shadow> =
-            self.banks.iter().filter(|bank| request.accepts(bank.flags)).collect();
+            self.banks.iter().filter(|bank| request.accepts(bank.flags, Node(0))).collect();
         order.sort_by_key(|bank| (bank.flags.bits(), bank.start));
         let place = order.iter().find_map(|bank| {
             let at = bank.fit(request.frames, request.align)?;

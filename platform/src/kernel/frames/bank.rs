@@ -7,6 +7,8 @@
 //! At the end, because banks tend to start at large powers of two: so does
 //! the first run that is handed out then.
 
+use granule_core::provider::Node;
+
 use super::address::{DirectMap, PhysAddr};
 use super::error::{FrameError, MapError};
 use super::memory_map::Stretch;
@@ -25,6 +27,7 @@ pub(super) struct Plan {
     /// Frames for tables, behind these.
     pub tables: u32,
     pub flags: FrameFlags,
+    pub node: Node,
     shape: Shape,
 }
 
@@ -37,7 +40,14 @@ impl Plan {
         let tables = Shape::new(all).bytes().div_ceil(1 << shift) as u32;
         let frames = all.saturating_sub(tables);
         let shape = Shape::new(frames);
-        let plan = Self { first: stretch.first, frames, tables, flags: stretch.flags, shape };
+        let plan = Self {
+            first: stretch.first,
+            frames,
+            tables,
+            flags: stretch.flags,
+            node: stretch.node,
+            shape,
+        };
         Ok((frames > 0).then_some(plan))
     }
 }
@@ -51,6 +61,7 @@ pub(super) struct Bank {
     free: u32,
     tables: u32,
     flags: FrameFlags,
+    node: Node,
     allocations: u64,
     frees: u64,
 }
@@ -81,8 +92,8 @@ impl Bank {
         };
         let mut tree = Tree::new(plan.shape, words, nodes);
         tree.give(0, u64::from(plan.frames));
-        let Plan { first, frames: free, tables, flags, .. } = *plan;
-        Some(Self { first, tree, free, tables, flags, allocations: 0, frees: 0 })
+        let Plan { first, frames: free, tables, flags, node, .. } = *plan;
+        Some(Self { first, tree, free, tables, flags, node, allocations: 0, frees: 0 })
     }
 
     /// Takes the lowest run of `len` frames at a multiple of `align` frames,
@@ -131,6 +142,7 @@ impl Bank {
         BankStats {
             start: PhysAddr::new(self.first << shift),
             flags: self.flags,
+            node: self.node,
             frame_size: 1 << shift,
             frames: self.tree.frames() as usize,
             free: self.free as usize,

@@ -12,6 +12,8 @@
 
 use core::fmt;
 
+use granule_core::provider::Node;
+
 use super::address::{DirectMap, PhysAddr};
 use super::error::MapError;
 use super::request::FrameFlags;
@@ -40,25 +42,33 @@ pub struct MemoryRange {
     /// What is special about it, if it is usable.
     /// [`FrameFlags::BELOW_4G`] is computed, whatever is said here.
     pub flags: FrameFlags,
+    /// The node of memory it is on, if it is usable; 0 where there is one.
+    pub node: Node,
 }
 
 impl MemoryRange {
     /// Ordinary memory to hand out.
     #[must_use]
     pub const fn usable(start: PhysAddr, bytes: u64) -> Self {
-        Self { start, bytes, kind: RangeKind::Usable, flags: FrameFlags::empty() }
+        Self { start, bytes, kind: RangeKind::Usable, flags: FrameFlags::empty(), node: Node(0) }
     }
 
     /// Memory, or none, that is somebody else's.
     #[must_use]
     pub const fn reserved(start: PhysAddr, bytes: u64) -> Self {
-        Self { start, bytes, kind: RangeKind::Reserved, flags: FrameFlags::empty() }
+        Self { start, bytes, kind: RangeKind::Reserved, flags: FrameFlags::empty(), node: Node(0) }
     }
 
     /// The same with other flags.
     #[must_use]
     pub const fn with_flags(self, flags: FrameFlags) -> Self {
         Self { flags, ..self }
+    }
+
+    /// The same on a node.
+    #[must_use]
+    pub const fn on_node(self, node: Node) -> Self {
+        Self { node, ..self }
     }
 
     /// Last byte of a range that was checked.
@@ -123,13 +133,14 @@ pub(super) fn check(map: &[MemoryRange]) -> Result<(), MapError> {
     Ok(())
 }
 
-/// Consecutive usable frames of the same flags: a bank to be.
+/// Consecutive usable frames of the same flags and node: a bank to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
     /// Number of the first frame, and of the one behind the last.
     pub first: u64,
     pub end: u64,
     pub flags: FrameFlags,
+    pub node: Node,
     /// The entry it begins in.
     pub entry: MemoryRange,
 }
@@ -180,11 +191,11 @@ impl Iterator for Sweep<'_> {
                 self.at = to;
                 continue;
             }
-            let own = entry.flags - FrameFlags::BELOW_4G;
+            let kind = |range: &MemoryRange| (range.flags - FrameFlags::BELOW_4G, range.node);
+            let (own, node) = kind(entry);
             // Entries that continue it: firmware tells of one piece in many.
-            while let Some(next) = self
-                .usable()
-                .find(|&(from, _, range)| from == end && range.flags - FrameFlags::BELOW_4G == own)
+            while let Some(next) =
+                self.usable().find(|&(from, _, range)| from == end && kind(range) == (own, node))
             {
                 end = next.1;
             }
@@ -193,7 +204,7 @@ impl Iterator for Sweep<'_> {
             end = cuts.filter(|&cut| first < cut).fold(end, u64::min);
             self.at = end;
             let low = if end <= limit { FrameFlags::BELOW_4G } else { FrameFlags::empty() };
-            return Some(Stretch { first, end, flags: own | low, entry: *entry });
+            return Some(Stretch { first, end, flags: own | low, node, entry: *entry });
         }
     }
 }

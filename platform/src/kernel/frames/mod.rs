@@ -34,7 +34,7 @@
 //!
 //! Reserved ranges are cut out of usable ones, and each stretch that is left
 //! is a *bank* with a lock of its own. A stretch that goes across 4 GiB makes
-//! two, so that all of a bank has the same flags. At its end each bank keeps
+//! two, so that all of a bank has the same flags, and is on one node of memory. At its end each bank keeps
 //! a bitmap of its frames (1 bit a frame) and a tree of summaries (the free
 //! runs at the start, at the end and the longest of 512, 4096, … frames):
 //! 39 KiB a GiB of 4 KiB frames, 0.004 %.
@@ -101,6 +101,8 @@ mod tree;
 mod allocator_tests;
 #[cfg(test)]
 mod machine;
+#[cfg(test)]
+mod nodes_tests;
 
 pub use address::{DirectMap, FrameRun, PhysAddr};
 pub use allocator::Frames;

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 
 use granule_core::base::units::PAGE_SIZE;
-use granule_core::provider::{Capabilities, ProviderError, Reservation};
+use granule_core::provider::{Capabilities, Node, ProviderError, Reservation};
 use granule_core::{Environment, PageProvider};
 
 use super::address::FrameRun;
@@ -61,6 +61,24 @@ impl<E: Environment, const BANKS: usize> FramePages<E, BANKS> {
         Self { avoids: flags, ..self }
     }
 
+    /// A run of frames, as `with` says besides.
+    fn take(
+        &self,
+        bytes: usize,
+        with: impl FnOnce(Request) -> Request,
+    ) -> Result<Reservation, ProviderError> {
+        let frames = bytes.div_ceil(self.page_size());
+        let request = Request::new(frames).wanting(self.wants).avoiding(self.avoids);
+        let run = self.frames.alloc_with(with(request)).map_err(|_| ProviderError)?;
+        let Some(start) = self.frames.direct_map().pointer(run.start) else {
+            // Cannot be, see above; what cannot be used goes back.
+            // SAFETY: just taken, and nobody knows of it.
+            let _ = unsafe { self.frames.free(run) };
+            return Err(ProviderError);
+        };
+        Ok(Reservation { start, bytes: frames * self.page_size() })
+    }
+
     /// Where the pages come from.
     #[must_use]
     pub const fn frames(&self) -> &'static Frames<E, BANKS> {
@@ -94,17 +112,22 @@ unsafe impl<E: Environment, const BANKS: usize> PageProvider for FramePages<E, B
         needed.max((held / 2).clamp(FIRST, MOST))
     }
 
+    fn nodes(&self) -> u16 {
+        self.frames.nodes()
+    }
+
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
-        let frames = bytes.div_ceil(self.page_size());
-        let request = Request::new(frames).wanting(self.wants).avoiding(self.avoids);
-        let run = self.frames.alloc_with(request).map_err(|_| ProviderError)?;
-        let Some(start) = self.frames.direct_map().pointer(run.start) else {
-            // Cannot be, see above; what cannot be used goes back.
-            // SAFETY: just taken, and nobody knows of it.
-            let _ = unsafe { self.frames.free(run) };
-            return Err(ProviderError);
-        };
-        Ok(Reservation { start, bytes: frames * self.page_size() })
+        self.take(bytes, |request| request)
+    }
+
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        self.take(bytes, |request| request.on_node(node))
+    }
+
+    fn node(&self, address: *const u8) -> Node {
+        let direct = self.frames.direct_map();
+        let address = NonNull::new(address.cast_mut()).map(|address| direct.physical(address));
+        address.and_then(|address| self.frames.node_of(address)).unwrap_or(Node(0))
     }
 
     unsafe fn commit(&self, _start: NonNull<u8>, _bytes: usize) -> Result<(), ProviderError> {

@@ -1,5 +1,7 @@
 //! What is asked of the allocator, and what memory is like.
 
+use granule_core::provider::Node;
+
 bitflags::bitflags! {
     /// What is special about memory. No flag is ordinary memory: fast, above
     /// 4 GiB, of no use to old devices.
@@ -55,6 +57,7 @@ pub struct Request {
     pub(super) align: u64,
     pub(super) wants: FrameFlags,
     pub(super) avoids: FrameFlags,
+    pub(super) node: Option<Node>,
 }
 
 impl Request {
@@ -62,7 +65,7 @@ impl Request {
     #[inline]
     pub const fn new(frames: usize) -> Self {
         let none = FrameFlags::empty();
-        Self { frames, align: 1, wants: none, avoids: none }
+        Self { frames, align: 1, wants: none, avoids: none, node: None }
     }
 
     /// The run starts at a physical address that is a multiple of `bytes`, a
@@ -84,10 +87,17 @@ impl Request {
         Self { avoids: flags, ..self }
     }
 
-    /// Whether memory of these flags will do.
+    /// Only memory of this node.
     #[inline]
-    pub(super) fn accepts(&self, flags: FrameFlags) -> bool {
+    pub const fn on_node(self, node: Node) -> Self {
+        Self { node: Some(node), ..self }
+    }
+
+    /// Whether memory of these flags and this node will do.
+    #[inline]
+    pub(super) fn accepts(&self, flags: FrameFlags, node: Node) -> bool {
         let unnamed = FrameFlags::NO_ATOMICS - self.wants;
-        flags.contains(self.wants) && !flags.intersects(self.avoids | unnamed)
+        let is_near = self.node.is_none_or(|wanted| wanted == node);
+        is_near && flags.contains(self.wants) && !flags.intersects(self.avoids | unnamed)
     }
 }

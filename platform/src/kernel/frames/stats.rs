@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use granule_core::provider::Node;
+
 use super::address::PhysAddr;
 use super::request::FrameFlags;
 
@@ -13,6 +15,8 @@ pub struct BankStats {
     pub start: PhysAddr,
     /// What is special about it.
     pub flags: FrameFlags,
+    /// The node of memory it is on.
+    pub node: Node,
     /// Bytes of a frame.
     pub frame_size: usize,
     /// Frames to hand out, free or taken.
@@ -43,7 +47,8 @@ impl fmt::Display for BankStats {
             bytes(self.longest),
             bytes(self.tables),
             self.flags,
-        )
+        )?;
+        if self.node == Node(0) { Ok(()) } else { write!(f, ", node {}", self.node.0) }
     }
 }
 

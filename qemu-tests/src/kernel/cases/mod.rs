@@ -7,6 +7,7 @@ mod exhaustion;
 mod figures;
 mod handover;
 mod interrupts;
+mod nodes;
 mod owned;
 mod smp;
 mod top;
@@ -30,6 +31,7 @@ pub(crate) static TABLE: &[Case] = &[
     always("exhaustion", exhaustion::to_the_last_frame_and_back),
     always("reserves", exhaustion::reserves_outlast_the_memory),
     always("banks", banks::one_heap_over_several),
+    always("numa", nodes::each_core_has_memory_of_its_node),
     always("top-of-address-space", top::a_heap_at_the_top),
     always("smp-stress", smp::stress),
     always("interrupts", interrupts::allocate_on_top),
