@@ -27,6 +27,9 @@ impl Config for ProcessConfig {
     type Front = HostSlots;
     type Env = HostEnv;
 
+    /// Linux's alone tells nodes apart.
+    #[cfg(target_os = "linux")]
+    const NODES: u16 = crate::imp::numa::MOST;
     const POOL_PAGES: u32 = POOL_PAGES;
     const LAZY_PAGES: bool = true;
     const MAX_TIER: Tier = Tier::Full;

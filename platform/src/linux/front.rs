@@ -29,9 +29,11 @@ use granule_core::cache::sheaf::Top;
 use granule_core::cache::slot::Slot;
 use granule_core::cache::tops::Tops;
 use granule_core::cache::{Current, NoSuchCpu};
+use granule_core::provider::Node;
 
 use super::choice::{chosen, pop_chosen, push_chosen};
 use super::env::HostEnv;
+use super::numa;
 use super::rseq::{self, CpuSlots, Dense, NUMBERS, Numbers, Physical};
 use crate::user::indices::Indices;
 
@@ -202,6 +204,10 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {
         chosen().is_some_and(|front| front.attach(slot))
+    }
+
+    fn node(&self) -> Node {
+        numa::here()
     }
 
     fn slot_of(&self, cpu: usize) -> Result<Option<&Slot<HostEnv>>, NoSuchCpu> {

@@ -7,6 +7,7 @@ pub(crate) mod choice;
 pub(crate) mod env;
 mod fork;
 pub(crate) mod front;
+pub(crate) mod numa;
 pub(crate) mod pages;
 mod rseq;
 mod segv;

@@ -9,9 +9,10 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use granule_core::PageProvider;
-use granule_core::provider::{Capabilities, ProviderError, Reservation};
+use granule_core::provider::{Capabilities, Node, ProviderError, Reservation};
 
 use super::env::quietly;
+use super::numa;
 
 /// Address space for the first region: what every block is found in by one
 /// range test. 64-bit Linux has 128 TiB.
@@ -66,6 +67,24 @@ impl HostPages {
             limit: AtomicUsize::new(0),
             allowance: AtomicUsize::new(0),
         }
+    }
+
+    /// Fresh address space, placed at a node, or wherever is the rule.
+    fn map(&self, bytes: usize, node: Option<Node>) -> Result<Reservation, ProviderError> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh mapping touches nobody's.
+        let start =
+            quietly(|| unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) });
+        if start == libc::MAP_FAILED {
+            return Err(ProviderError);
+        }
+        let start = NonNull::new(start.cast()).ok_or(ProviderError)?;
+        if self.reserved.fetch_add(bytes, Relaxed) == 0 && address_limit().is_none() {
+            self.unlimited_at_start.store(true, Relaxed);
+        }
+        let reservation = Reservation { start, bytes };
+        numa::place_at(&reservation, node);
+        Ok(reservation)
     }
 
     /// Whether `bytes` more may be committed.
@@ -134,19 +153,20 @@ unsafe impl PageProvider for HostPages {
         }
     }
 
+    fn nodes(&self) -> u16 {
+        numa::nodes()
+    }
+
     fn reserve(&self, bytes: usize) -> Result<Reservation, ProviderError> {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh mapping touches nobody's.
-        let start =
-            quietly(|| unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) });
-        if start == libc::MAP_FAILED {
-            return Err(ProviderError);
-        }
-        let start = NonNull::new(start.cast()).ok_or(ProviderError)?;
-        if self.reserved.fetch_add(bytes, Relaxed) == 0 && address_limit().is_none() {
-            self.unlimited_at_start.store(true, Relaxed);
-        }
-        Ok(Reservation { start, bytes })
+        self.map(bytes, None)
+    }
+
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        if node.0 < numa::nodes() { self.map(bytes, Some(node)) } else { Err(ProviderError) }
+    }
+
+    fn node(&self, address: *const u8) -> Node {
+        numa::node_of(address)
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {

@@ -1,8 +1,8 @@
 //! The environment, read in place: without allocating, before `main`, on slow
 //! paths.
 //!
-//! `GRANULE_FRONTEND` (`rseq`, `thread`) is Linux's alone, see
-//! [`choice`](super::choice); the others are [`shared`]'s.
+//! `GRANULE_FRONTEND` (`rseq`, `thread`) and `GRANULE_NUMA` are Linux's alone, see
+//! [`choice`](super::choice) and [`numa`](super::numa); the others are [`shared`]'s.
 
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};

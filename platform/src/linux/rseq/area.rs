@@ -28,6 +28,8 @@ use super::{NUMBERS, arch};
 
 /// Offsets in an area, by the kernel's ABI.
 const CPU_ID: isize = 4;
+/// Came with the next one, Linux 6.3.
+const NODE_ID: isize = 20;
 const MM_CID: isize = 24;
 
 /// Bytes of an area of ours: the first version's, which every kernel takes.
@@ -108,6 +110,13 @@ impl Numbers {
 /// Our areas, registered or not.
 pub(in crate::linux) fn own() -> isize {
     arch::own_offset()
+}
+
+/// The node of the CPU that the caller runs on, where areas say it: 0 as long as
+/// the thread's is not registered.
+pub(in crate::linux) fn node() -> Option<u32> {
+    let areas = Numbers::Dense.areas();
+    (areas != 0).then(|| field(areas + NODE_ID).load(Ordering::Relaxed))
 }
 
 /// Gives the calling thread's area of ours, which the kernel does not know of,

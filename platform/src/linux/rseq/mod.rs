@@ -81,7 +81,7 @@ use granule_core::cache::{Current, NoSuchCpu};
 use super::env::HostEnv;
 use super::fork;
 pub(super) use arch::{Dense, Physical, is_open_for};
-pub(super) use area::{Numbers, own, own_number, set_own_number, thread_ends};
+pub(super) use area::{Numbers, node, own, own_number, set_own_number, thread_ends};
 pub(super) use probe::{Rigour, numbers, set_up};
 
 /// Most CPUs served. Where the kernel knows more, threads have the caches.
