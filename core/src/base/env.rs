@@ -19,7 +19,8 @@ use super::fault::Fault;
 ///   compare-and-swap, also none of another thread or CPU, and it may be held
 ///   several times over;
 /// - while [`shared`](Self::shared) is false, no call on a heap or lock of this
-///   environment begins before the one before it has ended and is known to;
+///   environment begins before the one before it has ended and is known to, but for
+///   the heap's calls that may not wait and `try_lock`, on top of another one;
 /// - no function may allocate or free through the heap it serves;
 /// - [`fatal`](Self::fatal) does not return and does not unwind.
 pub unsafe trait Environment: 'static {
@@ -27,7 +28,7 @@ pub unsafe trait Environment: 'static {
     type Exclusion;
 
     /// Whether calls may overlap: of threads, of CPUs, of an interrupt and what it
-    /// came upon. Where not, locks and updates of shared words are plain loads
+    /// came upon (but see above). Where not, locks and updates of shared words are plain loads
     /// and stores. A constant, or what a C library knows: the answer may change
     /// between two calls.
     #[inline(always)]

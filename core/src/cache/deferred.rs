@@ -55,7 +55,7 @@ impl<E: Environment> Deferred<E> {
             plain::wrote(block.as_ptr().cast::<Link>());
             // Release: publishes the link and the last user's accesses; pairs
             // with the Acquire in `take`.
-            match self.head.compare_exchange_in::<E>(head, block.as_ptr(), Ordering::Release) {
+            match self.head.compare_exchange_nested::<E>(head, block.as_ptr(), Ordering::Release) {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -66,7 +66,7 @@ impl<E: Environment> Deferred<E> {
     pub(crate) fn take(&self) -> Taken {
         // Acquire: pairs with the Release in `push`, of the newest block and,
         // through the chain of exchanges, of all below it.
-        Taken(self.head.swap_in::<E>(null_mut(), Ordering::Acquire))
+        Taken(self.head.swap_nested::<E>(null_mut(), Ordering::Acquire))
     }
 }
 

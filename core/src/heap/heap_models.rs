@@ -5,23 +5,27 @@ use core::alloc::Layout;
 use std::vec::Vec;
 
 use super::*;
+use crate::base::config::Config;
+use crate::base::env::Environment;
 use crate::base::sync::modelled::{interrupt_after, interrupt_now};
+use crate::cache::guarded::Guarded;
+use crate::check::arena::Arena;
 use crate::check::model::{Model, migrate, spawn};
 use crate::check::model_surroundings::{
-    ALL, CANNOT_QUIESCE, ModelConfig, NOT_ALONE, heap, use_object,
+    ALL, CANNOT_QUIESCE, ModelCpu, ModelEnv, NOT_ALONE, Owned, PAGE, heap, use_object,
 };
 use crate::provider::Capabilities;
 
 const WORDS: Layout = Layout::new::<[u64; 8]>();
 const OTHER: Layout = Layout::new::<[u64; 100]>();
 
-fn alloc<const KEEPS: u8>(heap: &Heap<ModelConfig<KEEPS>>, layout: Layout) -> NonNull<u8> {
+fn alloc<C: Config>(heap: &Heap<C>, layout: Layout) -> NonNull<u8> {
     let block = NonNull::new(heap.alloc(layout)).expect("memory");
     use_object(block.as_ptr());
     block
 }
 
-fn dealloc<const KEEPS: u8>(heap: &Heap<ModelConfig<KEEPS>>, block: NonNull<u8>, layout: Layout) {
+fn dealloc<C: Config>(heap: &Heap<C>, block: NonNull<u8>, layout: Layout) {
     use_object(block.as_ptr());
     // SAFETY: live, of that layout.
     unsafe { heap.dealloc(block, layout) };
@@ -58,9 +62,8 @@ fn a_cpu_that_could_not_be_stopped_follows_a_drain() {
 }
 
 /// An interrupt after so many accesses allocates and frees, without waiting.
-fn interrupted<const KEEPS: u8>(accesses: usize) {
-    let heap = heap::<KEEPS>(Capabilities::empty());
-    let heap: &'static Heap<ModelConfig<KEEPS>> = heap.lend();
+fn interrupted<C: Config>(accesses: usize, heap: Owned<Heap<C>>) {
+    let heap: &'static Heap<C> = heap.lend();
     let blocks: Vec<_> = (0..3).map(|_| alloc(heap, WORDS)).collect();
     dealloc(heap, blocks[2], WORDS);
     let foreign = blocks[1].as_ptr().expose_provenance();
@@ -93,7 +96,56 @@ fn interrupted<const KEEPS: u8>(accesses: usize) {
 #[test]
 fn an_interrupt_at_any_step_loses_nothing() {
     let mut steps = 1;
-    while Model::new(move || interrupted::<ALL>(steps)).atomics(4096).comes() {
+    let all = || heap::<ALL>(Capabilities::empty());
+    while Model::new(move || interrupted(steps, all())).atomics(4096).comes() {
+        steps += 1;
+    }
+    assert!(steps > 100, "only {steps} steps");
+}
+
+/// A process of one thread, whose handlers are kept out of nothing.
+struct OneThread;
+
+// SAFETY: a model's thread and its interrupt, which only makes calls that may not
+// wait.
+unsafe impl Environment for OneThread {
+    type Exclusion = ();
+
+    fn shared() -> bool {
+        false
+    }
+
+    fn exclude() {}
+
+    fn wait(spins: u32) {
+        ModelEnv::wait(spins);
+    }
+
+    fn now_ms() -> u32 {
+        0
+    }
+
+    fn fatal(fault: crate::base::fault::Fault) -> ! {
+        ModelEnv::fatal(fault)
+    }
+}
+
+struct OneThreadConfig;
+
+impl Config for OneThreadConfig {
+    type Pages = Arena;
+    type Front = Guarded<ModelCpu<ALL>, OneThread, 2>;
+    type Env = OneThread;
+}
+
+#[test]
+fn nor_does_a_handler_of_the_only_thread() {
+    let one = || {
+        let arena = Arena::new(PAGE, Capabilities::empty(), 16 << 20);
+        Owned::new(Heap::<OneThreadConfig>::new(arena, Guarded::new()))
+    };
+    let mut steps = 1;
+    while Model::new(move || interrupted(steps, one())).atomics(4096).comes() {
         steps += 1;
     }
     assert!(steps > 100, "only {steps} steps");
@@ -102,6 +154,9 @@ fn an_interrupt_at_any_step_loses_nothing() {
 #[test]
 fn an_interrupt_that_enters_on_top_of_an_entry_breaks_the_heap() {
     let mut steps = 1..200;
-    let broken = |steps| Model::new(move || interrupted::<NOT_ALONE>(steps)).atomics(4096);
+    let broken = |steps| {
+        let heap = || heap::<NOT_ALONE>(Capabilities::empty());
+        Model::new(move || interrupted(steps, heap())).atomics(4096)
+    };
     assert!(steps.any(|steps| broken(steps).is_broken()), "it must fail somewhere");
 }

@@ -1,9 +1,11 @@
 //! Read-modify-write, where calls may overlap and where they cannot.
 //!
 //! The only place of the core that says which instruction that is: the
-//! machine's; a load and a store where nobody can come between, see
-//! [`Environment::shared`]; and both of them with everybody kept out where the
+//! machine's; a load and a store where nobody can come between but an interrupt that
+//! leaves things as it found them, see [`Environment::shared`]; and both of them with everybody kept out where the
 //! machine has no such instruction (ARMv6-M, RISC-V without `A`).
+
+use core::sync::atomic::compiler_fence;
 
 use super::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicUsize,
@@ -24,6 +26,19 @@ pub(crate) trait Update {
         new: Self::Value,
         order: Ordering,
     ) -> Result<Self::Value, Self::Value>;
+
+    /// The same for words that calls on top of the caller's change for good.
+    #[track_caller]
+    fn compare_exchange_nested<E: Environment>(
+        &self,
+        current: Self::Value,
+        new: Self::Value,
+        order: Ordering,
+    ) -> Result<Self::Value, Self::Value>;
+
+    /// As `swap`, for such words.
+    #[track_caller]
+    fn swap_nested<E: Environment>(&self, new: Self::Value, order: Ordering) -> Self::Value;
 
     /// As `swap`.
     #[track_caller]
@@ -52,15 +67,18 @@ macro_rules! stepwise {
         if let Some(new) = $change(old) {
             $atomic.store(new, Relaxed);
         }
+        // Who comes on top of the caller from here on finds the store made, and what
+        // was done on top before is seen by what follows.
+        compiler_fence(Ordering::SeqCst);
         old
     }};
 }
 
 /// One of the three ways; what it returns is the value before.
 macro_rules! update {
-    ($environment:ty, $atomic:expr, $order:expr, $machine:expr, $change:expr) => {{
+    ($shared:expr, $environment:ty, $atomic:expr, $order:expr, $machine:expr, $change:expr) => {{
         #[cfg(target_has_atomic = "ptr")]
-        if <$environment>::shared() {
+        if $shared {
             $machine
         } else {
             stepwise!($atomic, $change)
@@ -68,11 +86,9 @@ macro_rules! update {
         #[cfg(not(target_has_atomic = "ptr"))]
         {
             let _alone = <$environment>::exclude();
-            let old = stepwise!($atomic, $change);
-            // Others are kept out, and the compiler's moves with them.
-            core::sync::atomic::compiler_fence(Ordering::SeqCst);
-            let _ = $order;
-            old
+            // Whatever the order: others are kept out.
+            let _ = ($shared, $order);
+            stepwise!($atomic, $change)
         }
     }};
 }
@@ -90,7 +106,7 @@ macro_rules! updates {
                 order: Ordering,
             ) -> Result<$value, $value> {
                 let old = update!(
-                    E, self, order,
+                    E::shared(), E, self, order,
                     match self.compare_exchange(current, new, order, Relaxed) {
                         Ok(old) | Err(old) => old,
                     },
@@ -100,8 +116,30 @@ macro_rules! updates {
             }
 
             #[inline(always)]
+            fn compare_exchange_nested<E: Environment>(
+                &self,
+                current: $value,
+                new: $value,
+                order: Ordering,
+            ) -> Result<$value, $value> {
+                let old = update!(
+                    true, E, self, order,
+                    match self.compare_exchange(current, new, order, Relaxed) {
+                        Ok(old) | Err(old) => old,
+                    },
+                    |old| (old == current).then_some(new)
+                );
+                if old == current { Ok(old) } else { Err(old) }
+            }
+
+            #[inline(always)]
+            fn swap_nested<E: Environment>(&self, new: $value, order: Ordering) -> $value {
+                update!(true, E, self, order, self.swap(new, order), |_| Some(new))
+            }
+
+            #[inline(always)]
             fn swap_in<E: Environment>(&self, new: $value, order: Ordering) -> $value {
-                update!(E, self, order, self.swap(new, order), |_| Some(new))
+                update!(E::shared(), E, self, order, self.swap(new, order), |_| Some(new))
             }
         }
     )*};
@@ -120,19 +158,19 @@ macro_rules! counts {
             #[inline(always)]
             fn fetch_add_in<E: Environment>(&self, more: $value, order: Ordering) -> $value {
                 let sum = |old: $value| Some(old.wrapping_add(more));
-                update!(E, self, order, self.fetch_add(more, order), sum)
+                update!(E::shared(), E, self, order, self.fetch_add(more, order), sum)
             }
 
             #[inline(always)]
             fn fetch_sub_in<E: Environment>(&self, less: $value, order: Ordering) -> $value {
                 let rest = |old: $value| Some(old.wrapping_sub(less));
-                update!(E, self, order, self.fetch_sub(less, order), rest)
+                update!(E::shared(), E, self, order, self.fetch_sub(less, order), rest)
             }
 
             #[inline(always)]
             fn fetch_or_in<E: Environment>(&self, bits: $value, order: Ordering) -> $value {
                 let both = |old: $value| Some(old | bits);
-                update!(E, self, order, self.fetch_or(bits, order), both)
+                update!(E::shared(), E, self, order, self.fetch_or(bits, order), both)
             }
         }
     )*};
