@@ -53,6 +53,10 @@ fn wine() -> Result<Wine> {
 
 fn rust_tests() -> Result<()> {
     let wine = wine()?;
+    for package in ["granule", "granule-malloc"] {
+        let clippy = ["clippy", "--release", "--target", TRIPLE, "--package", package];
+        stream(workspace::cargo(clippy)?.args(["--", "-D", "warnings"]).timeout(LIMIT))?;
+    }
     let cargo = |package: &str| -> Result<_> {
         let cargo = workspace::cargo(["test", "--target", TRIPLE, "--package", package])?;
         Ok(wine.for_cargo(cargo).timeout(LIMIT))
