@@ -9,7 +9,7 @@
 #pragma weak granule_get_stats
 #endif
 
-static unsigned long mallocs, frees;
+static unsigned long mallocs, reallocs, frees;
 
 static void *next(const char *name)
 {
@@ -34,6 +34,15 @@ void free(void *block)
         *(void **)&forward = next("free");
     __atomic_add_fetch(&frees, 1, __ATOMIC_RELAXED);
     forward(block);
+}
+
+void *realloc(void *block, size_t size)
+{
+    static void *(*forward)(void *, size_t);
+    if (forward == NULL)
+        *(void **)&forward = next("realloc");
+    __atomic_add_fetch(&reallocs, 1, __ATOMIC_RELAXED);
+    return forward(block, size);
 }
 
 static void *use(void *argument)
@@ -62,4 +71,19 @@ CASE(a_wrapper_hands_on_to_granule)
     CHECK_OP(after.live_bytes, <=, before.live_bytes + 64 * KIB);
     free(kept);
     CHECK_OP(granule_check(NULL, 0), ==, 0);
+}
+
+/* Granule's functions call one another, not the program's: a wrapper that puts
+ * something in front of its blocks would do it twice. */
+CASE(granule_does_not_call_the_wrapper)
+{
+    unsigned long taken = mallocs, given = frees;
+    void *block = realloc(HIDE(NULL), 100);
+    CHECK(block != NULL);
+    block = reallocarray(block, 20, 30);
+    CHECK(block != NULL);
+    CHECK(realloc(HIDE(block), 0) == NULL);
+    CHECK_OP(reallocs, ==, 2);
+    CHECK_OP(mallocs, ==, taken);
+    CHECK_OP(frees, ==, given);
 }

@@ -7,7 +7,10 @@ fn main() {
         // Never unloaded: blocks, thread keys and fork handlers outlive
         // `dlclose`. Bound at once: a lazy binding inside `malloc` would
         // enter the loader, which may allocate.
-        for flag in ["-z,nodelete", "-z,now", "-soname,libgranule.so"] {
+        // What the library calls of its own is its own: a program that wraps
+        // `malloc` or `realloc` would be entered twice.
+        let flags = ["-z,nodelete", "-z,now", "-Bsymbolic-functions", "-soname,libgranule.so"];
+        for flag in flags {
             println!("cargo:rustc-cdylib-link-arg=-Wl,{flag}");
         }
     }
