@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use granule::kernel::interrupts::Masked;
 pub use granule::kernel::riscv::{MachineMode as Interrupts, hart_in_tp as id};
 
+use crate::interrupts;
 use crate::memory::BootInfo;
 
 /// As many cores as there are stacks; `link.ld` has it, too.
@@ -36,6 +37,7 @@ pub(crate) fn start_machine(boot: &BootInfo) {
     if let Some(hz) = boot.timebase_hz() {
         TICK_HZ.store(hz.into(), Ordering::Relaxed);
     }
+    interrupts::start_machine(boot);
 }
 
 /// How many cores the machine has.

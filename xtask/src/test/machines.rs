@@ -19,6 +19,7 @@ const BOOTS: &[Boot<'static>] = &[
     Boot { page: Page::Medium, ..Boot::new(Machine::Aarch64, 4) },
     Boot { page: Page::Large, ..Boot::new(Machine::Aarch64, 4) },
     Boot { nodes: 2, ..Boot::new(Machine::Aarch64, 4) },
+    Boot { nodes: 2, ..Boot::new(Machine::Riscv64, 4) },
     Boot { clock: Clock::Instructions, ..Boot::new(Machine::Riscv64, 1) },
     Boot { clock: Clock::Instructions, ..Boot::new(Machine::Aarch64, 1) },
     Boot { case: Some("soak"), seconds: Some(60), ..Boot::new(Machine::Riscv64, 4) },
