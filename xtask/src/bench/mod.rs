@@ -84,6 +84,8 @@ enum Counts {
     Kits,
     /// Time heaps that are made and ended, beside mimalloc's
     Heaps,
+    /// Time heaps of one thread, with and without atomic updates
+    Alone,
 }
 
 /// All that a report says.
@@ -121,6 +123,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
         Some(Counts::Heaps) => {
             let named = ["--features", "granule,mimalloc", "--bin", "heaps"];
             return program("granule-peers", &named);
+        }
+        Some(Counts::Alone) => {
+            return program("granule-peers", &["--features", "granule", "--bin", "alone"]);
         }
         None => {}
     }
