@@ -65,6 +65,10 @@ pub(crate) struct Options {
     /// Only allocators of this name, beside granule; may be given again
     #[arg(long, value_name = "ALLOCATOR")]
     on: Vec<String>,
+    /// Another allocator as a peer: its name in tables, and a library to preload
+    #[arg(long, value_name = "NAME=LIBRARY", value_parser = peers::Guest::parse)]
+    #[arg(conflicts_with_all = ["tiers", "rust"])]
+    with: Vec<peers::Guest>,
     /// Only workloads whose name and threads, as in "hot64 x2", contain one of these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -181,6 +185,9 @@ fn measure(options: &Options) -> Result<Run> {
         let named = options.on.is_empty() || options.on.iter().any(|name| name == one.name);
         named || one.name == peers::OURS
     });
+    for guest in &options.with {
+        contenders.push(guest.ready(&program)?);
+    }
     if options.presets
         && let Some(at) = contenders.iter().position(|one| one.name == peers::OURS)
     {

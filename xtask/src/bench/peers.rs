@@ -252,6 +252,31 @@ pub(super) fn assemble(program: &Path) -> Result<(Vec<Contender>, Vec<Absent>)> 
     Ok((here, absent))
 }
 
+/// An allocator that whoever measures brings along.
+#[derive(Clone)]
+pub(super) struct Guest {
+    name: &'static str,
+    library: PathBuf,
+}
+
+impl Guest {
+    /// Reads `NAME=LIBRARY`.
+    pub(super) fn parse(text: &str) -> Result<Guest> {
+        let (name, library) = text.split_once('=').context("expected NAME=LIBRARY")?;
+        let library = Path::new(library).canonicalize().with_context(|| library.to_owned())?;
+        // Names live as long as the program: there are as many as arguments.
+        Ok(Guest { name: name.to_owned().leak(), library })
+    }
+
+    /// Proves that it serves `program`.
+    pub(super) fn ready(&self, program: &Path) -> Result<Contender> {
+        let preload = Preload::proven(Some(self.library.clone()))?;
+        preload.prove(program, "list")?;
+        let origin = self.library.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Contender { name: self.name, origin, preload, program: program.into() })
+    }
+}
+
 impl Source {
     fn ready(&self, name: &str) -> Result<(Preload, String)> {
         let (library, origin) = match self {
