@@ -32,10 +32,13 @@ pub mod heap;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod host;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
+mod outlined;
+#[cfg(any(target_os = "linux", target_os = "macos", windows))]
 mod user;
 #[cfg(any(target_os = "linux", target_os = "macos", windows))]
 pub use self::{
     host::{Granule, Heap, HeapConfig, ProcessConfig, ProcessHeap, new_heap, process_heap},
     imp::{choice::caches, env::HostEnv, front::HostSlots, pages::HostPages, threads::ThreadCpu},
+    outlined::{Outlined, outlined},
     user::{caches::Caches, numbered::ThreadCaches},
 };

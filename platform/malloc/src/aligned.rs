@@ -5,7 +5,7 @@ use core::alloc::Layout;
 use core::ffi::c_int;
 use core::ffi::c_void;
 
-use granule_rt::process_heap;
+use granule_rt::{outlined, process_heap};
 
 use crate::errno::{block, fail};
 use crate::standard::free_aligned;
@@ -23,7 +23,7 @@ fn allocate(align: usize, size: usize) -> *mut u8 {
     // At least what `malloc` promises for the size.
     let align = if size > 8 { align.max(16) } else { align.max(1) };
     match Layout::from_size_align(size, align) {
-        Ok(layout) => process_heap().alloc(layout),
+        Ok(layout) => outlined(process_heap()).alloc(layout),
         Err(_) => core::ptr::null_mut(),
     }
 }

@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::fmt::Write;
 
-use granule_rt::process_heap;
+use granule_rt::{outlined, process_heap};
 
 /// glibc's tunables mean nothing here: accepted, without effect.
 #[unsafe(no_mangle)]
@@ -14,7 +14,7 @@ pub extern "C" fn mallopt(_parameter: c_int, _value: c_int) -> c_int {
 /// glibc's `mallinfo2`, as far as the fields mean something here.
 #[unsafe(no_mangle)]
 pub extern "C" fn mallinfo2() -> libc::mallinfo2 {
-    let stats = process_heap().stats();
+    let stats = outlined(process_heap()).stats();
     libc::mallinfo2 {
         arena: stats.committed,
         ordblks: stats.slabs,
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
     if options != 0 || stream.is_null() {
         return libc::EINVAL;
     }
-    let stats = process_heap().stats();
+    let stats = outlined(process_heap()).stats();
     let text = Text::of(format_args!(
         "<malloc version=\"granule-1\">\n\
          <total type=\"live\" size=\"{}\"/>\n\
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
 /// Writes who has the caches, and counts, to standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_stats() {
-    let (caches, stats) = (granule_rt::caches(), process_heap().stats());
+    let (caches, stats) = (granule_rt::caches(), outlined(process_heap()).stats());
     let text = Text::of(format_args!("granule, {caches}\n{stats}\n"));
     // SAFETY: the text is as long as said.
     unsafe { libc::write(libc::STDERR_FILENO, text.bytes.as_ptr().cast(), text.len) };

@@ -9,7 +9,8 @@ use core::ptr::{NonNull, null_mut};
 
 use granule_rt::base::class::{Class, TABLED};
 use granule_rt::base::origin::Caller;
-use granule_rt::heap::{HeapBuilder, tag_of};
+use granule_rt::heap::{Heap, HeapBuilder, tag_of};
+use granule_rt::outlined;
 
 use crate::errno::{block, fail};
 use crate::info::GranuleStats;
@@ -55,7 +56,7 @@ pub unsafe extern "C" fn granule_heap_new_with(cap: usize, inside: *mut Ticket) 
 pub unsafe extern "C" fn granule_heap_delete(heap: *mut Ticket) -> c_int {
     // SAFETY: by the contract.
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return -1 };
-    if ticket.heap().stats().live_bytes() != 0 {
+    if outlined::<Heap>(&ticket.heap()).stats().live_bytes() != 0 {
         fail(libc::EBUSY);
         return -1;
     }
@@ -112,7 +113,7 @@ fn outcome(released: bool) -> c_int {
 pub unsafe extern "C" fn granule_heap_malloc(heap: *mut Ticket, size: usize) -> *mut c_void {
     // SAFETY: by the contract.
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return null_mut() };
-    let heap = ticket.heap();
+    let heap: &Heap = &ticket.heap();
     if heap.is_open_for(size) {
         // SAFETY: as just tested.
         let hit = unsafe { heap.pop_first(Class::for_malloc_tabled(size)) };
@@ -120,7 +121,7 @@ pub unsafe extern "C" fn granule_heap_malloc(heap: *mut Ticket, size: usize) -> 
             return hit.cast();
         }
     }
-    block(heap.alloc_class(Class::for_malloc(size), size, Caller::UNKNOWN))
+    block(outlined(heap).alloc_class(Class::for_malloc(size), size, Caller::UNKNOWN))
 }
 
 /// As `calloc`, of the heap.
@@ -137,7 +138,11 @@ pub unsafe extern "C" fn granule_heap_calloc(
     // SAFETY: by the contract.
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return null_mut() };
     let Some(total) = count.checked_mul(size) else { return fail(libc::ENOMEM) };
-    block(ticket.heap().alloc_class_zeroed(Class::for_malloc(total), total, Caller::UNKNOWN))
+    block(outlined::<Heap>(&ticket.heap()).alloc_class_zeroed(
+        Class::for_malloc(total),
+        total,
+        Caller::UNKNOWN,
+    ))
 }
 
 /// As `aligned_alloc`, of the heap.
@@ -157,7 +162,7 @@ pub unsafe extern "C" fn granule_heap_aligned_alloc(
         return fail(libc::EINVAL);
     }
     match Layout::from_size_align(size, if size > 8 { align.max(16) } else { align }) {
-        Ok(layout) => block(ticket.heap().alloc(layout)),
+        Ok(layout) => block(outlined::<Heap>(&ticket.heap()).alloc(layout)),
         Err(_) => fail(libc::ENOMEM),
     }
 }
@@ -182,11 +187,26 @@ pub unsafe extern "C" fn granule_heap_realloc(
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return null_mut() };
     if size == 0 {
         // SAFETY: by the contract.
-        unsafe { ticket.heap().free(old) };
+        unsafe { free(&ticket.heap(), old) };
         return null_mut();
     }
     // SAFETY: by the contract.
-    block(unsafe { ticket.heap().realloc_unsized(old, size, Caller::UNKNOWN) })
+    block(unsafe { outlined::<Heap>(&ticket.heap()).realloc_unsized(old, size, Caller::UNKNOWN) })
+}
+
+/// Frees a block of the heap.
+///
+/// # Safety
+///
+/// Caller: as for [`granule_heap_free`].
+#[inline(always)]
+unsafe fn free(heap: &Heap, pointer: NonNull<u8>) {
+    // SAFETY: by the contract.
+    unsafe {
+        if !heap.push_unsized(pointer.as_ptr()) {
+            outlined(heap).dealloc_missed(pointer, None, Caller::UNKNOWN);
+        }
+    }
 }
 
 /// As `free`, of the heap.
@@ -201,7 +221,7 @@ pub unsafe extern "C" fn granule_heap_free(heap: *mut Ticket, pointer: *mut c_vo
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return };
     if let Some(pointer) = NonNull::new(pointer.cast()) {
         // SAFETY: by the contract.
-        unsafe { ticket.heap().free(pointer) };
+        unsafe { free(&ticket.heap(), pointer) };
     }
 }
 
@@ -220,12 +240,12 @@ pub unsafe extern "C" fn granule_heap_free_sized(
     // SAFETY: by the contract.
     let Some(ticket) = (unsafe { tickets::ticket(heap) }) else { return };
     let Some(pointer) = NonNull::new(pointer.cast()) else { return };
-    let heap = ticket.heap();
+    let heap: &Heap = &ticket.heap();
     // SAFETY: by the contract; the size is tested first. What misses is looked up.
     unsafe {
         let class = if size < TABLED { Class::for_malloc_tabled(size) } else { Class::LARGE };
         if !heap.push_cached(class, pointer.as_ptr()) {
-            heap.free(pointer);
+            outlined(heap).dealloc_missed(pointer, None, Caller::UNKNOWN);
         }
     }
 }
@@ -294,6 +314,6 @@ pub unsafe extern "C" fn granule_heap_get_stats(
         return -1;
     }
     // SAFETY: by the contract.
-    unsafe { out.write(ticket.heap().stats().into()) };
+    unsafe { out.write(outlined::<Heap>(&ticket.heap()).stats().into()) };
     0
 }

@@ -5,7 +5,7 @@ use core::fmt::Write;
 use core::ptr::NonNull;
 
 use granule_rt::observe::stats::Stats;
-use granule_rt::process_heap;
+use granule_rt::{outlined, process_heap};
 
 use crate::errno::fail;
 
@@ -21,9 +21,9 @@ pub unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
     // SAFETY: by the contract.
     #[cfg(target_os = "linux")]
     if let Some(heap) = unsafe { granule_rt::heap::heap_of(pointer) } {
-        return heap.usable_size(pointer).unwrap_or(0);
+        return outlined(heap).usable_size(pointer).unwrap_or(0);
     }
-    process_heap().usable_size(pointer).unwrap_or(0)
+    outlined(process_heap()).usable_size(pointer).unwrap_or(0)
 }
 
 /// Gives free memory back to the system; 1 if there was any. How much to keep
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
 #[cfg_attr(windows, unsafe(export_name = "granule_trim"))]
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub extern "C" fn malloc_trim(_keep: usize) -> c_int {
-    c_int::from(process_heap().reclaim() > 0)
+    c_int::from(outlined(process_heap()).reclaim() > 0)
 }
 
 /// The library's version.
@@ -94,7 +94,7 @@ pub unsafe extern "C" fn granule_get_stats(out: *mut GranuleStats) -> c_int {
         return -1;
     }
     // SAFETY: by the contract.
-    unsafe { out.write(process_heap().stats().into()) };
+    unsafe { out.write(outlined(process_heap()).stats().into()) };
     0
 }
 
@@ -128,7 +128,7 @@ impl Write for Text {
 /// Caller: `text` is null, or `size` bytes there are writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn granule_check(text: *mut c_char, size: usize) -> c_int {
-    let Err(violation) = process_heap().check() else { return 0 };
+    let Err(violation) = outlined(process_heap()).check() else { return 0 };
     if let Some(room) = size.checked_sub(1)
         && !text.is_null()
     {

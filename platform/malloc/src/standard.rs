@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 
 use granule_rt::base::class::Class;
 use granule_rt::base::origin::Caller;
-use granule_rt::process_heap;
+use granule_rt::{outlined, process_heap};
 
 use crate::caller::with_caller;
 use crate::errno::{block, fail};
@@ -42,7 +42,7 @@ with_caller! {
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_missed(size: usize, caller: Caller) -> *mut c_void {
-    block(process_heap().alloc_class(Class::for_malloc(size), size, caller))
+    block(outlined(process_heap()).alloc_class(Class::for_malloc(size), size, caller))
 }
 
 /// Frees a block. Null is allowed; `errno` is kept.
@@ -72,9 +72,9 @@ extern "C" fn free_missed(pointer: *mut c_void, caller: Caller) {
     unsafe {
         #[cfg(target_os = "linux")]
         if let Some(heap) = granule_rt::heap::heap_of(pointer) {
-            return heap.free(pointer);
+            return outlined(heap).dealloc_missed(pointer, None, caller);
         }
-        process_heap().dealloc_missed(pointer, None, caller);
+        outlined(process_heap()).dealloc_missed(pointer, None, caller);
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) unsafe fn free_aligned(pointer: *mut c_void, size: usize, align: usiz
     // No block has a layout that there cannot be.
     let layout = Layout::from_size_align(size, align).ok();
     // SAFETY: by the contract.
-    unsafe { process_heap().dealloc_missed(pointer, layout, Caller::UNKNOWN) };
+    unsafe { outlined(process_heap()).dealloc_missed(pointer, layout, Caller::UNKNOWN) };
 }
 
 /// An old name of `free`.
@@ -142,7 +142,7 @@ with_caller! {
 #[cold]
 #[inline(never)]
 extern "C" fn calloc_missed(size: usize, caller: Caller) -> *mut c_void {
-    block(process_heap().alloc_class_zeroed(Class::for_malloc(size), size, caller))
+    block(outlined(process_heap()).alloc_class_zeroed(Class::for_malloc(size), size, caller))
 }
 
 /// Makes a block `size` bytes large. Null `pointer` allocates; size 0 frees
@@ -164,10 +164,10 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
     #[cfg(target_os = "linux")]
     if let Some(heap) = unsafe { granule_rt::heap::heap_of(old) } {
         // SAFETY: by the contract; a block of that heap's.
-        return block(unsafe { heap.realloc_unsized(old, size, Caller::UNKNOWN) });
+        return block(unsafe { outlined(heap).realloc_unsized(old, size, Caller::UNKNOWN) });
     }
     // SAFETY: by the contract.
-    block(unsafe { process_heap().realloc_unsized(old, size, Caller::UNKNOWN) })
+    block(unsafe { outlined(process_heap()).realloc_unsized(old, size, Caller::UNKNOWN) })
 }
 
 /// `realloc` to `count * size` bytes; on overflow null and `ENOMEM`, with the

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use granule_rt::base::fault::{Fault, FaultKind};
 use granule_rt::base::sync::Lock;
 use granule_rt::heap::{HeapBuilder, HeapError, OwnedHeap};
-use granule_rt::{Environment, HostEnv, process_heap};
+use granule_rt::{Environment, HostEnv, outlined, process_heap};
 
 use crate::errno::fail;
 
@@ -74,7 +74,8 @@ impl Dead {
 }
 
 fn fresh() -> Option<&'static Ticket> {
-    let at = NonNull::new(process_heap().alloc(Layout::new::<Ticket>()))?.cast::<Ticket>();
+    let at =
+        NonNull::new(outlined(process_heap()).alloc(Layout::new::<Ticket>()))?.cast::<Ticket>();
     // SAFETY: fresh, of that layout, and never given back.
     unsafe {
         at.write(Ticket {
