@@ -41,6 +41,7 @@ impl Config for ProcessConfig {
         crate::imp::settings::tier()
     }
 
+    #[inline(always)]
     fn limits() -> Limits {
         crate::imp::settings::limits()
     }

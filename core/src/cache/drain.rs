@@ -73,10 +73,7 @@ impl<C: Config> Cache<C> {
             return;
         }
         for slot in self.registry.slots() {
-            let misses = slot
-                .refills
-                .load(Ordering::Relaxed)
-                .wrapping_add(slot.overflows.load(Ordering::Relaxed));
+            let misses = slot.refills.get().wrapping_add(slot.overflows.get());
             if slot.idle.is_due::<C::Env>(misses, now, delay) && self.stop_and_drain(lower, slot) {
                 slot.idle.note_drained();
             }

@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 
 use super::frontend::FrontEnd;
-use super::sheaf::{Sheaf, Top};
+use super::sheaf::{End, Sheaf, Top};
 use super::slot::Stash;
 use crate::base::class::Class;
 use crate::base::env::Environment;
@@ -24,9 +24,8 @@ pub(super) fn refill<E: Environment>(
     // SAFETY: the new sheaf is ours.
     if unsafe { front.swap(class, top, new) } {
         if !top.is_sentinel() {
-            // SAFETY: `swap` made the old sheaf ours; empty, as its top said:
-            // a sheaf of one class has its marks in one place.
-            stash.keep_empty(unsafe { Sheaf::from_top(top) });
+            // SAFETY: `swap` made the old sheaf ours; empty, as its top said.
+            stash.keep_empty(unsafe { Sheaf::from_end(top, class, End::Empty) });
         }
         return Some(object);
     }
@@ -60,7 +59,7 @@ pub(super) fn overflow<E: Environment>(
         stash.keep_empty(empty);
     } else if !top.is_sentinel() {
         // SAFETY: `swap` made the old sheaf ours; full, as its top said.
-        stash.keep_full(class, unsafe { Sheaf::from_top(top) });
+        stash.keep_full(class, unsafe { Sheaf::from_end(top, class, End::Full) });
     }
     swapped
 }

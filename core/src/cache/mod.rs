@@ -57,4 +57,5 @@ pub(crate) mod whole;
 
 pub use frontend::{Current, FrontEnd, NoSuchCpu, Resettable};
 pub(crate) use lower::Lower;
+pub(crate) use paths::Depth;
 pub(crate) use whole::Cache;

@@ -24,7 +24,6 @@ use super::slot::Slot;
 use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 
 impl<C: Config> Cache<C> {
@@ -54,7 +53,7 @@ impl<C: Config> Cache<C> {
         if !top.is_empty() {
             return NonNull::new(lower.front.pop(class));
         }
-        slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
+        slot.refills.count();
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
         let sheaf = stash.take_full(class).or_else(|| self.take_nolock(lower, class))?;
@@ -75,7 +74,7 @@ impl<C: Config> Cache<C> {
             // SAFETY: the caller gave the object up.
             return unsafe { lower.front.push(class, object.as_ptr()) };
         }
-        slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
+        slot.overflows.count();
         let Some(mut stash) = slot.stash.try_lock() else { return false };
         let Some(sheaf) = stash.take_empty(class) else { return false };
         exchange::overflow(lower.front, &mut stash, class, top, sheaf, object)

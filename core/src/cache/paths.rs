@@ -16,12 +16,11 @@ use super::exchange;
 use super::frontend::FrontEnd;
 use super::home::Sent;
 use super::lower::Lower;
-use super::sheaf::{Sheaf, Top, Word, batch};
+use super::sheaf::{End, Sheaf, Top, Word, batch};
 use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 
 /// Whether a class asks for a sheaf for the first time or again.
@@ -30,6 +29,19 @@ enum Heat {
     First,
     Again,
 }
+
+/// How far an overflow had to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// No further than the stash.
+    Stash,
+    /// Beyond; or it is the [`SHALLOW`]th.
+    Deeper,
+}
+
+/// After so many overflows that went no further than the stash one counts as if it
+/// had, so that what is done now and then is done where there are no others.
+const SHALLOW: u32 = 4;
 
 impl<C: Config> Cache<C> {
     /// An object of `class` after a miss; `None` when out of memory.
@@ -43,7 +55,7 @@ impl<C: Config> Cache<C> {
                     None => continue,
                 }
             }
-            slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
+            slot.refills.count();
             if let Some(mut stash) = slot.stash.try_lock()
                 && let Some(sheaf) = stash.take_full(class)
             {
@@ -67,7 +79,8 @@ impl<C: Config> Cache<C> {
             if unsafe { lower.front.swap(class, top, new) } {
                 if !top.is_sentinel() {
                     // SAFETY: `swap` made the old sheaf ours.
-                    self.put_emptied(lower, slot, class, unsafe { Sheaf::from_top(top) });
+                    let old = unsafe { Sheaf::from_end(top, class, End::Empty) };
+                    self.put_emptied(lower, slot, class, old);
                 }
                 return Some(object);
             }
@@ -80,40 +93,46 @@ impl<C: Config> Cache<C> {
     }
 
     /// Takes a live object of `class` back after a miss.
-    pub(crate) fn overflow(&self, lower: Lower<'_, C>, class: Class, object: NonNull<u8>) {
+    pub(crate) fn overflow(&self, lower: Lower<'_, C>, class: Class, object: NonNull<u8>) -> Depth {
         loop {
             let Place::Slot(slot) = self.place(lower) else {
-                return release_one(lower, class, object);
+                release_one(lower, class, object);
+                return Depth::Deeper;
             };
             let top = slot.tops().get(class);
             if !top.is_full() {
                 // SAFETY: the caller gave the object up.
                 if unsafe { lower.front.push(class, object.as_ptr()) } {
-                    return;
+                    return Depth::Stash;
                 }
                 continue;
             }
-            slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
+            let count = slot.overflows.count();
             let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
-            let budget = self.budget(lower);
-            let mut exchanged = None;
             // What is stashed is of one node, so there it is looked at first.
             if !lower.is_local()
                 && let Some(mut stash) = slot.stash.try_lock()
                 && let Some(sheaf) = take_empty(&mut stash, class, heat)
             {
                 let done = exchange::overflow(lower.front, &mut stash, class, top, sheaf, object);
-                exchanged = Some((done, stash.shed(class, budget)));
-            }
-            if let Some((done, shed)) = exchanged {
-                self.put_shed(lower, slot, class, budget, shed);
+                if stash.bytes() > self.least_budget() {
+                    let budget = self.budget(lower);
+                    let shed = stash.shed(class, budget);
+                    drop(stash);
+                    self.put_shed(lower, slot, class, budget, shed);
+                }
                 if done {
-                    return;
+                    return if count.is_multiple_of(SHALLOW) {
+                        Depth::Deeper
+                    } else {
+                        Depth::Stash
+                    };
                 }
                 continue;
             }
             let Some(mut sheaf) = self.empty_sheaf(lower, slot, class, heat) else {
-                return release_one(lower, class, object);
+                release_one(lower, class, object);
+                return Depth::Deeper;
             };
             sheaf.push(object);
             let new = sheaf.into_top();
@@ -121,9 +140,10 @@ impl<C: Config> Cache<C> {
             if unsafe { lower.front.swap(class, top, new) } {
                 if !top.is_sentinel() {
                     // SAFETY: `swap` made the old sheaf ours.
-                    self.put_filled(lower, slot, class, unsafe { Sheaf::from_top(top) });
+                    let old = unsafe { Sheaf::from_end(top, class, End::Full) };
+                    self.put_filled(lower, slot, class, old);
                 }
-                return;
+                return Depth::Deeper;
             }
             // SAFETY: the swap failed, so the new sheaf is still ours; the
             // object is taken out of it again.

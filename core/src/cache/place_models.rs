@@ -20,7 +20,7 @@ fn one_slot_is_attached_and_whole() {
         let other = spawn(move || offer(place, others));
         // SAFETY: of this environment.
         if let Some(seen) = unsafe { place.slot::<ModelEnv>() } {
-            seen.refills.fetch_add(1, Ordering::Relaxed);
+            seen.refills.count();
         }
         let attached = offer(place, mine);
         // What a fast path acts on is whole, too.

@@ -56,7 +56,7 @@ impl<C: Config> Cache<C> {
     /// Counts a miss, and takes part in what all CPUs were asked to do.
     pub(crate) fn note_run_miss(&self, lower: Lower<'_, C>) {
         if let Place::Slot(slot) = self.place(lower) {
-            slot.refills.fetch_add_in::<C::Env>(1, Relaxed);
+            slot.refills.count();
         }
     }
 
@@ -73,7 +73,7 @@ impl<C: Config> Cache<C> {
             // SAFETY: the caller gave the run up; K1.
             return unsafe { lower.front.push(class, run.as_ptr()) };
         }
-        slot.overflows.fetch_add_in::<C::Env>(1, Relaxed);
+        slot.overflows.count();
         let again = slot.recent.freed.fetch_or_in::<C::Env>(class.run_bit(), Relaxed)
             & class.run_bit()
             != 0;

@@ -213,6 +213,13 @@ pub(crate) fn is_mark(word: *mut u8) -> bool {
     word.addr() & ODD != 0
 }
 
+/// Which end of its sheaf a top is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Empty,
+    Full,
+}
+
 /// A sheaf that is ours (C1), with what is in it.
 #[derive(Debug)]
 #[must_use = "dropping a sheaf leaks it and its objects"]
@@ -261,6 +268,25 @@ impl Sheaf {
         let len = top.len();
         // SAFETY: the begin mark lies below the objects.
         Self { block: unsafe { top.0.sub(len + 1) }, len }
+    }
+
+    /// The same for a top that was seen to have nothing below, or no room above,
+    /// when it was read: without counting. A sheaf of one class has its marks in
+    /// one place, so the same top is the same state.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`from_top`](Self::from_top); the sheaf is of `class`, one of
+    /// small objects, and empty or full as said.
+    pub(crate) unsafe fn from_end(top: Top, class: Class, end: End) -> Self {
+        let len = match end {
+            End::Empty => 0,
+            End::Full => capacity(class, (top.at().1.addr() >> ORDER_SHIFT & ORDER_MASK) as u8),
+        };
+        // SAFETY: the begin mark lies below the objects.
+        let sheaf = Self { block: unsafe { top.0.sub(len + 1) }, len };
+        debug_assert!(is_mark(sheaf.mark()) && top.len() == len, "a top of another state");
+        sheaf
     }
 
     /// The top, which now owns the sheaf.

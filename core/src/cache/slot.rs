@@ -48,11 +48,35 @@ pub struct Slot<E: Environment> {
     pub(crate) node: AtomicU32,
     /// The drain the slot has last taken part in.
     pub(crate) epoch: AtomicU32,
-    /// Misses of allocations and of frees, counted modulo 2^32.
-    pub(crate) refills: AtomicU32,
-    pub(crate) overflows: AtomicU32,
+    /// Misses of allocations and of frees.
+    pub(crate) refills: Tally,
+    pub(crate) overflows: Tally,
     /// What the last looks saw of them.
     pub(crate) idle: Idle,
+}
+
+/// A number of misses, modulo 2^32. Two at once, one of which was moved to another
+/// CPU meanwhile, may count as one: an exchange costs as much as the stash's lock.
+pub(crate) struct Tally(AtomicU32);
+
+impl Tally {
+    const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Counts one more; returns how many there are now.
+    #[inline]
+    pub(crate) fn count(&self) -> u32 {
+        // Relaxed: a number that nothing hangs on.
+        let count = self.0.load(Relaxed).wrapping_add(1);
+        self.0.store(count, Relaxed);
+        count
+    }
+
+    /// How many there are.
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
 }
 
 /// Since when a slot has missed nothing. Written by whoever has the tick.
@@ -114,8 +138,8 @@ impl<E: Environment> Slot<E> {
             in_use: AtomicBool::new(false),
             node: AtomicU32::new(0),
             epoch: AtomicU32::new(0),
-            refills: AtomicU32::new(0),
-            overflows: AtomicU32::new(0),
+            refills: Tally::new(),
+            overflows: Tally::new(),
             idle: Idle::new(),
         }
     }

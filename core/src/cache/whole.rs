@@ -96,6 +96,13 @@ impl<C: Config> Cache<C> {
         }
     }
 
+    /// Bytes of objects that one slot may stash in any case: to compare with, before
+    /// the [`budget`](Self::budget) is worked out.
+    #[inline]
+    pub(super) fn least_budget(&self) -> usize {
+        if self.registry.is_short() { 0 } else { C::limits().stash_min }
+    }
+
     /// Bytes of objects that one slot may stash: an eighth of the heap for
     /// two slots, less when more share it. A fixed cap bloats small programs.
     pub(super) fn budget(&self, lower: Lower<'_, C>) -> usize {

@@ -3,7 +3,6 @@
 
 use super::Heap;
 use crate::base::config::Config;
-use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::cache::{FrontEnd, NoSuchCpu};
 use crate::observe::stats::CpuStats;
 
@@ -61,8 +60,8 @@ impl<C: Config> Heap<C> {
         Some(CpuStats {
             cached_bytes: slot.cached_bytes(),
             parked_bytes: slot.parked_bytes(&self.regions),
-            refills: slot.refills.load(Relaxed),
-            overflows: slot.overflows.load(Relaxed),
+            refills: slot.refills.get(),
+            overflows: slot.overflows.get(),
         })
     }
 }

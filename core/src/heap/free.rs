@@ -10,7 +10,7 @@ use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::origin::Caller;
 use crate::base::units::PAGE_SIZE;
-use crate::cache::FrontEnd;
+use crate::cache::{Depth, FrontEnd};
 use crate::region::{Contents, Located};
 
 /// What every block is aligned to, in bytes.
@@ -121,8 +121,11 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     fn free_unchecked(&self, pointer: NonNull<u8>, caller: Caller) {
-        if !self.free_sampled(pointer, caller) {
-            self.free_raw(pointer);
+        // SAFETY: the contract of `dealloc_missed`.
+        match unsafe { self.regions.first_class_of(pointer.as_ptr()) } {
+            Some(class) => self.free_slow(pointer, class),
+            None if self.free_sampled(pointer, caller) => {}
+            None => self.free_missed(pointer, Class::LARGE),
         }
     }
 
@@ -190,20 +193,27 @@ impl<C: Config> Heap<C> {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
         self.free_deferred();
-        if class.is_small() {
-            self.cache.overflow(self.lower(), class, pointer);
+        let depth = if class.is_small() {
+            self.cache.overflow(self.lower(), class, pointer)
         } else {
-            // A large block; or a small one outside the first region.
-            match self.regions.locate(pointer.as_ptr()) {
-                Some(at) if at.class().is_small() => {
-                    self.cache.overflow(self.lower(), at.class(), pointer);
-                }
-                Some(at) => self.free_run(class, pointer, at),
-                None if self.free_sampled(pointer, Caller::UNKNOWN) => {}
-                None => self.fault(FaultKind::InvalidPointer, pointer),
-            }
+            self.free_located(pointer, class)
+        };
+        if depth == Depth::Deeper {
+            self.tick(C::Env::now_ms());
         }
-        self.tick(C::Env::now_ms());
+    }
+
+    /// A large block; or a small one outside the first region.
+    fn free_located(&self, pointer: NonNull<u8>, class: Class) -> Depth {
+        match self.regions.locate(pointer.as_ptr()) {
+            Some(at) if at.class().is_small() => {
+                return self.cache.overflow(self.lower(), at.class(), pointer);
+            }
+            Some(at) => self.free_run(class, pointer, at),
+            None if self.free_sampled(pointer, Caller::UNKNOWN) => {}
+            None => self.fault(FaultKind::InvalidPointer, pointer),
+        }
+        Depth::Deeper
     }
 
     fn free_run(&self, class: Class, pointer: NonNull<u8>, at: Located<'_>) {

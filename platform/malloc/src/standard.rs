@@ -6,7 +6,7 @@ use core::alloc::Layout;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use granule_rt::base::class::Class;
+use granule_rt::base::class::{Class, TABLED};
 use granule_rt::base::origin::Caller;
 use granule_rt::{outlined, process_heap};
 
@@ -30,7 +30,13 @@ pub extern "C" fn malloc(size: usize) -> *mut c_void {
 
 #[inline(never)]
 extern "C" fn malloc_medium(size: usize) -> *mut c_void {
-    let hit = process_heap().pop_cached(Class::for_malloc(size));
+    let heap = process_heap();
+    // A small size came here because there are no hits yet.
+    if size < TABLED || !heap.is_open_for(0) {
+        return malloc_slow(size);
+    }
+    // SAFETY: as just tested.
+    let hit = unsafe { heap.pop_first(Class::for_malloc(size)) };
     if hit.is_null() { malloc_slow(size) } else { hit.cast() }
 }
 

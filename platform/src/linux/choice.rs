@@ -22,6 +22,8 @@ use core::ptr::null_mut;
 
 use granule_core::FrontEnd;
 use granule_core::base::class::Class;
+use granule_core::cache::Current;
+use granule_core::cache::sheaf::Top;
 
 use super::env::HostEnv;
 use super::front::{self, PHYSICAL_SLOTS, TABLE};
@@ -73,8 +75,8 @@ pub(super) fn chosen() -> Option<&'static dyn FrontEnd<HostEnv>> {
     }
 }
 
-/// A pop from the cache of whoever has them, without a table of functions: where
-/// every call is checked, all come this way.
+/// A pop from the cache of whoever has them, without a table of functions: all
+/// misses come by one of these and, where every call is checked, all calls.
 #[inline]
 pub(super) fn pop_chosen(class: Class) -> *mut u8 {
     match CHOICE.get() {
@@ -98,6 +100,33 @@ pub(super) unsafe fn push_chosen(class: Class, object: *mut u8) -> bool {
             THREADS => THREAD_SLOTS.push(class, object),
             _ => chosen().is_some_and(|front| front.push(class, object)),
         }
+    }
+}
+
+/// A swap in it.
+///
+/// # Safety
+///
+/// Caller: as for [`FrontEnd::swap`].
+#[inline]
+pub(super) unsafe fn swap_chosen(class: Class, expected: Top, new: Top) -> bool {
+    // SAFETY: by the contract.
+    unsafe {
+        match CHOICE.get() {
+            DENSE => TABLE.swap(class, expected, new),
+            THREADS => THREAD_SLOTS.swap(class, expected, new),
+            _ => chosen().is_some_and(|front| front.swap(class, expected, new)),
+        }
+    }
+}
+
+/// Where the caller stands with it.
+#[inline]
+pub(super) fn current_chosen() -> Current<'static, HostEnv> {
+    match CHOICE.get() {
+        DENSE => TABLE.current(),
+        THREADS => THREAD_SLOTS.current(),
+        _ => chosen().map_or(Current::Stopped, FrontEnd::current),
     }
 }
 

@@ -31,7 +31,7 @@ use granule_core::cache::tops::Tops;
 use granule_core::cache::{Current, NoSuchCpu};
 use granule_core::provider::Node;
 
-use super::choice::{chosen, pop_chosen, push_chosen};
+use super::choice::{chosen, current_chosen, pop_chosen, push_chosen, swap_chosen};
 use super::env::HostEnv;
 use super::numa;
 use super::rseq::{self, CpuSlots, Dense, NUMBERS, Numbers, Physical};
@@ -195,11 +195,11 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         // SAFETY: by the contract.
-        chosen().is_some_and(|front| unsafe { front.swap(class, expected, new) })
+        unsafe { swap_chosen(class, expected, new) }
     }
 
     fn current(&self) -> Current<'_, HostEnv> {
-        chosen().map_or(Current::Stopped, FrontEnd::current)
+        current_chosen()
     }
 
     fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {

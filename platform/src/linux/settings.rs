@@ -58,6 +58,7 @@ pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
 }
 
 /// The limits that the environment says; balanced ones until it is known.
+#[inline(always)]
 pub(crate) fn limits() -> Limits {
     let limits = shared::limits::<Environ>();
     // The kernel's numbers of CPUs move with the threads, so all are drained.

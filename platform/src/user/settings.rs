@@ -86,14 +86,19 @@ static PRESET: AtomicU8 = AtomicU8::new(UNKNOWN);
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 
 /// The limits that the environment says; balanced ones until it is known.
+///
+/// Inlined, so that who asks for one of them does not copy all.
+#[inline(always)]
 pub(crate) fn limits<V: Variables>() -> Limits {
     // Relaxed: all who look find the same.
-    match PRESET.load(Relaxed) {
+    let (number, reserve) = match PRESET.load(Relaxed) {
         UNKNOWN => find_limits::<V>(),
-        number => limits_of(number, RESERVE.load(Relaxed)),
-    }
+        number => (number, RESERVE.load(Relaxed)),
+    };
+    limits_of(number, reserve)
 }
 
+#[inline(always)]
 fn limits_of(number: u8, reserve: usize) -> Limits {
     let limits = match number & PRESETS {
         FRUGAL => Limits::FRUGAL,
@@ -111,14 +116,15 @@ fn limits_of(number: u8, reserve: usize) -> Limits {
     }
 }
 
+/// Preset and reserve.
 #[cold]
-fn find_limits<V: Variables>() -> Limits {
+fn find_limits<V: Variables>() -> (u8, usize) {
     let preset = V::with(b"GRANULE_PRESET", |value| match value {
         Some(b"frugal") => FRUGAL,
         Some(b"throughput") => THROUGHPUT,
         _ => BALANCED,
     });
-    let Ok(preset) = preset else { return limits_of(BALANCED, 0) };
+    let Ok(preset) = preset else { return (BALANCED, 0) };
     let huge = V::with(b"GRANULE_HUGE", |value| match value {
         Some(b"1") => HUGE,
         Some(b"0") => NO_HUGE,
@@ -129,7 +135,7 @@ fn find_limits<V: Variables>() -> Limits {
     RESERVE.store(reserve, Relaxed);
     // Who sees this and not yet the other keeps less, once.
     PRESET.store(number, Relaxed);
-    limits_of(number, reserve)
+    (number, reserve)
 }
 
 /// What `GRANULE_RESERVE` means; `None` where it means nothing.
