@@ -175,10 +175,10 @@ const fn smallest_holding(size: usize) -> u8 {
 pub const TABLED: usize = 1025;
 
 /// Classes by size for objects aligned to `align`; up to `exempt` bytes, to 8.
-const fn by_size(align: usize, exempt: usize) -> [u8; TABLED] {
-    let mut table = [0; TABLED];
+const fn by_size<const SIZES: usize>(align: usize, exempt: usize) -> [u8; SIZES] {
+    let mut table = [0; SIZES];
     let mut size = 0;
-    while size < TABLED {
+    while size < SIZES {
         let wanted = if size == 0 { 1 } else { size };
         let align = if wanted <= exempt { 8 } else { align };
         table[size] = smallest_holding(wanted.next_multiple_of(align));
@@ -191,8 +191,12 @@ const fn by_size(align: usize, exempt: usize) -> [u8; TABLED] {
 /// a static are not known to other crates, and constant sizes would not fold.
 const BY_SIZE: &[u8; TABLED] = &by_size(8, 0);
 
+/// Sizes below this have their classes for an alignment of 16 in a table: those
+/// below [`TABLED`] with a header of up to 64 bytes.
+const TABLED_16: usize = TABLED + 64;
+
 /// For an alignment of 16.
-const BY_SIZE_16: &[u8; TABLED] = &by_size(16, 0);
+const BY_SIZE_16: &[u8; TABLED_16] = &by_size(16, 0);
 
 /// Under C's promise of 16 bytes alignment for everything that can hold a
 /// `max_align_t`.
@@ -249,6 +253,19 @@ impl Class {
         } else {
             Self::of_medium(size, align)
         }
+    }
+
+    /// [`of`](Self::of) for an alignment of 16 and a size below [`TABLED`] plus
+    /// `HEAD`, up to 64.
+    ///
+    /// # Safety
+    ///
+    /// Caller: `size` is below [`TABLED`].
+    #[inline(always)]
+    pub(crate) const unsafe fn of_headed<const HEAD: usize>(size: usize) -> Self {
+        const { assert!(TABLED + HEAD <= TABLED_16, "the table has an entry for each") };
+        // SAFETY: by the contract, and as just asserted.
+        Self(unsafe { *BY_SIZE_16.as_ptr().add(size + HEAD) })
     }
 
     /// [`of`](Self::of) for a size above 0, by rounding it up.

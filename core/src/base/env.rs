@@ -77,6 +77,13 @@ pub unsafe trait Environment: 'static {
         0
     }
 
+    /// The same where it can be told in a few instructions; `None` sends a checked
+    /// call the long way, which asks [`thread`](Self::thread).
+    #[inline]
+    fn known_thread() -> Option<u32> {
+        Some(Self::thread())
+    }
+
     /// Called once, without a lock, before the first block is given out that
     /// lies between guard pages: from now on a faulting access may mean
     /// something, which [`Heap::explain`](crate::Heap::explain) tells. User space

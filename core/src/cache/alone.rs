@@ -209,6 +209,11 @@ unsafe impl<E: Environment> Environment for Unshared<E> {
         E::thread()
     }
 
+    #[inline]
+    fn known_thread() -> Option<u32> {
+        E::known_thread()
+    }
+
     fn guards_begin() {
         E::guards_begin();
     }

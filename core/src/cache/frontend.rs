@@ -118,6 +118,24 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
         false
     }
 
+    /// The [`pop`](Self::pop) of common calls where every call is checked: may miss
+    /// where that would first have to find out whom to ask.
+    #[inline(always)]
+    fn pop_checked(&self, class: Class) -> *mut u8 {
+        self.pop(class)
+    }
+
+    /// As [`pop_checked`](Self::pop_checked), for [`push`](Self::push).
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `push`, of an even pointer.
+    #[inline(always)]
+    unsafe fn push_checked(&self, class: Class, object: *mut u8) -> bool {
+        // SAFETY: by the contract.
+        unsafe { self.push(class, object) }
+    }
+
     /// Puts `new` where `expected` is the CPU's top of `class`; `false` when
     /// something else is, or the CPU is stopped.
     ///

@@ -143,7 +143,7 @@ impl<C: Config> Heap<C> {
         // SAFETY: by the contract: null is in no region, and a live block has
         // been given out.
         unsafe {
-            match self.regions.first_class_of(pointer) {
+            match self.regions.directory.hit_class_of(pointer) {
                 Some(class) => self.front.push_first(class, pointer),
                 None => false,
             }

@@ -19,7 +19,9 @@ use core::ptr::{NonNull, null_mut};
 
 use super::region::Region;
 use crate::base::class::Class;
-use crate::base::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence, spin_loop};
+use crate::base::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence, spin_loop,
+};
 use crate::base::sync::plain;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
 
@@ -56,9 +58,13 @@ const _: () = assert!(size_of::<Block>() <= PAGE_SIZE, "a block fits a page");
 pub(crate) struct Directory {
     /// What is to be added to a pointer into the first region for its offset.
     minus_base: AtomicUsize,
+    /// Committed units of the first region, as frees that may hit see them: 0
+    /// from [`close`](Self::close) on.
+    hit_units: AtomicUsize,
+    classes: AtomicPtr<AtomicU8>,
     /// Committed units of the first region.
     units: AtomicUsize,
-    classes: AtomicPtr<AtomicU8>,
+    is_closed: AtomicBool,
     blocks: Block,
 }
 
@@ -149,8 +155,10 @@ impl Directory {
     pub(crate) const fn new() -> Self {
         Self {
             minus_base: AtomicUsize::new(0),
-            units: AtomicUsize::new(0),
+            hit_units: AtomicUsize::new(0),
             classes: AtomicPtr::new(null_mut()),
+            units: AtomicUsize::new(0),
+            is_closed: AtomicBool::new(false),
             blocks: Block::new(),
         }
     }
@@ -164,9 +172,30 @@ impl Directory {
     /// its regions, as null does.
     #[inline(always)]
     pub(crate) unsafe fn first_class_of(&self, pointer: *const u8) -> Option<Class> {
+        // SAFETY: by the contract.
+        unsafe { self.class_within(&self.units, pointer) }
+    }
+
+    /// The same for frees that may hit: `None` where every call is checked.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`first_class_of`](Self::first_class_of).
+    #[inline(always)]
+    pub(crate) unsafe fn hit_class_of(&self, pointer: *const u8) -> Option<Class> {
+        // SAFETY: by the contract.
+        unsafe { self.class_within(&self.hit_units, pointer) }
+    }
+
+    /// # Safety
+    ///
+    /// Caller: as for [`first_class_of`](Self::first_class_of); `units` are the
+    /// region's, or none.
+    #[inline(always)]
+    unsafe fn class_within(&self, units: &AtomicUsize, pointer: *const u8) -> Option<Class> {
         // An odd offset becomes a huge one: one test for both.
         let unit = self.first_offset_of(pointer).rotate_right(UNIT_SHIFT);
-        if unit >= self.units.load(Ordering::Relaxed) {
+        if unit >= units.load(Ordering::Relaxed) {
             return None;
         }
         let classes = self.classes.load(Ordering::Relaxed).cast::<u8>();
@@ -259,7 +288,19 @@ impl Directory {
             // Release: a thread that sees the units sees the table. Pairs with
             // the program's own hand-over of a pointer, see above.
             self.units.store(bytes / UNIT, Ordering::Release);
+            if !self.is_closed.load(Ordering::Relaxed) {
+                // Release: as above.
+                self.hit_units.store(bytes / UNIT, Ordering::Release);
+            }
         }
+    }
+
+    /// Spares frees the look at a cache in which they would miss: every call is
+    /// checked. Where it is not seen at once, they miss there.
+    pub(crate) fn close(&self) {
+        // Relaxed: a hint.
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.hit_units.store(0, Ordering::Relaxed);
     }
 }
 

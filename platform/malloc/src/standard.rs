@@ -31,8 +31,11 @@ pub extern "C" fn malloc(size: usize) -> *mut c_void {
 #[inline(never)]
 extern "C" fn malloc_medium(size: usize) -> *mut c_void {
     let heap = process_heap();
-    // A small size came here because there are no hits yet.
-    if size < TABLED || !heap.is_open_for(0) {
+    if size < TABLED {
+        // There are no hits yet, or never where every call is checked.
+        return malloc_closed(size);
+    }
+    if !heap.is_open_for(0) {
         return malloc_slow(size);
     }
     // SAFETY: as just tested.
@@ -49,6 +52,17 @@ with_caller! {
 #[inline(never)]
 extern "C" fn malloc_missed(size: usize, caller: Caller) -> *mut c_void {
     block(outlined(process_heap()).alloc_class(Class::for_malloc(size), size, caller))
+}
+
+with_caller! {
+    /// As [`malloc_slow`].
+    fn malloc_closed(size: usize) -> *mut c_void => malloc_checked;
+}
+
+extern "C" fn malloc_checked(size: usize, caller: Caller) -> *mut c_void {
+    // SAFETY: `malloc_medium` has tested the size.
+    let hit = unsafe { process_heap().pop_checked(size, caller) };
+    if hit.is_null() { malloc_missed(size, caller) } else { hit.cast() }
 }
 
 /// Frees a block. Null is allowed; `errno` is kept.
@@ -73,6 +87,15 @@ with_caller! {
 #[cold]
 #[inline(never)]
 extern "C" fn free_missed(pointer: *mut c_void, caller: Caller) {
+    // SAFETY: by the contract of `free`.
+    if !unsafe { process_heap().push_checked(pointer.cast(), caller) } {
+        free_unusual(pointer, caller);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_unusual(pointer: *mut c_void, caller: Caller) {
     let Some(pointer) = NonNull::new(pointer.cast()) else { return };
     // SAFETY: by the contract of `free`.
     unsafe {

@@ -85,10 +85,13 @@ unsafe impl Environment for HostEnv {
 
     #[inline]
     fn thread() -> u32 {
-        match tls::thread().addr() as u32 {
-            0 => find_thread(),
-            thread => thread,
-        }
+        Self::known_thread().unwrap_or_else(find_thread)
+    }
+
+    #[inline(always)]
+    fn known_thread() -> Option<u32> {
+        let word = tls::thread();
+        (!word.is_null()).then_some(word.addr() as u32)
     }
 
     fn guards_begin() {

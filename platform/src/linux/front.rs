@@ -35,7 +35,9 @@ use super::choice::{chosen, current_chosen, pop_chosen, push_chosen, swap_chosen
 use super::env::HostEnv;
 use super::numa;
 use super::rseq::{self, CpuSlots, Dense, NUMBERS, Numbers, Physical};
+use super::threads::LinuxThread;
 use crate::user::indices::Indices;
+use crate::user::threads::ThreadSlots;
 
 /// The table that hits look at: for CPUs with dense numbers, or for threads.
 // SAFETY: `choose` opens it for CPUs; until then, and for threads, nobody has a
@@ -191,6 +193,33 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
         }
         // SAFETY: by the contract, and as just tested.
         unsafe { self.push_again(class, object) || self.push_first(class, object) }
+    }
+
+    #[inline(always)]
+    fn pop_checked(&self, class: Class) -> *mut u8 {
+        // Threads that have caches tell who has them: no look at the choice.
+        if let Some(tops) = ThreadSlots::<LinuxThread>::own() {
+            // SAFETY: the thread's own, or `STOPPED`, where all miss.
+            return unsafe { tops.pop(class) };
+        }
+        match Numbers::Dense.areas() {
+            0 => PHYSICAL_SLOTS.pop(class),
+            areas => TABLE.pop_at(areas, class),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn push_checked(&self, class: Class, object: *mut u8) -> bool {
+        // SAFETY: by the contract; tops as in `pop_checked`.
+        unsafe {
+            if let Some(tops) = ThreadSlots::<LinuxThread>::own() {
+                return tops.push_even(class, object);
+            }
+            match Numbers::Dense.areas() {
+                0 => PHYSICAL_SLOTS.push(class, object),
+                areas => TABLE.push_at(areas, class, object),
+            }
+        }
     }
 
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {

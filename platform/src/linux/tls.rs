@@ -13,37 +13,46 @@ compile_error!("granule's thread words are written for x86_64 and aarch64 Linux"
 
 core::arch::global_asm!(
     ".pushsection .tbss.granule, \"awT\", %nobits",
-    ".p2align 3",
-    ".hidden granule_thread_slot_0_1",
-    ".globl granule_thread_slot_0_1",
-    ".type granule_thread_slot_0_1, %object",
-    ".size granule_thread_slot_0_1, 8",
-    "granule_thread_slot_0_1:",
-    ".zero 8",
-    ".hidden granule_thread_index_0_1",
-    ".globl granule_thread_index_0_1",
-    ".type granule_thread_index_0_1, %object",
-    ".size granule_thread_index_0_1, 8",
-    "granule_thread_index_0_1:",
-    ".zero 8",
-    ".hidden granule_thread_scope_0_1",
-    ".globl granule_thread_scope_0_1",
-    ".type granule_thread_scope_0_1, %object",
-    ".size granule_thread_scope_0_1, 8",
-    "granule_thread_scope_0_1:",
-    ".zero 8",
-    ".hidden granule_thread_number_0_1",
-    ".globl granule_thread_number_0_1",
-    ".type granule_thread_number_0_1, %object",
-    ".size granule_thread_number_0_1, 8",
-    "granule_thread_number_0_1:",
-    ".zero 8",
+    ".p2align 5",
+    ".hidden granule_thread_words_0_1",
+    ".globl granule_thread_words_0_1",
+    ".type granule_thread_words_0_1, %object",
+    ".size granule_thread_words_0_1, 32",
+    "granule_thread_words_0_1:",
+    ".zero 32",
     ".popsection",
 );
 
+/// Where a thread's words are from its thread pointer: one constant for all of
+/// them, which the compiler need load but once.
+#[inline(always)]
+fn offset() -> isize {
+    let offset: isize;
+    // SAFETY: reads a constant of the loader's.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "mov {o}, qword ptr [rip + granule_thread_words_0_1@GOTTPOFF]",
+            o = out(reg) offset,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "adrp {o}, :gottprel:granule_thread_words_0_1",
+            "ldr {o}, [{o}, :gottprel_lo12:granule_thread_words_0_1]",
+            o = out(reg) offset,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    offset
+}
+
 /// Defines the getter and the setter of one word.
 macro_rules! thread_word {
-    ($get:ident, $set:ident, $symbol:literal, $what:literal) => {
+    ($get:ident, $set:ident, $at:literal, $what:literal) => {
         #[doc = concat!("The calling thread's ", $what, ".")]
         #[inline(always)]
         pub(crate) fn $get() -> *mut c_void {
@@ -53,9 +62,9 @@ macro_rules! thread_word {
             #[cfg(target_arch = "x86_64")]
             unsafe {
                 core::arch::asm!(
-                    concat!("mov {w}, qword ptr [rip + ", $symbol, "@GOTTPOFF]"),
-                    "mov {w}, qword ptr fs:[{w}]",
-                    w = out(reg) word,
+                    concat!("mov {w}, qword ptr fs:[{o} + ", $at, "]"),
+                    o = in(reg) offset(),
+                    w = lateout(reg) word,
                     options(pure, readonly, nostack, preserves_flags)
                 );
             }
@@ -63,12 +72,11 @@ macro_rules! thread_word {
             #[cfg(target_arch = "aarch64")]
             unsafe {
                 core::arch::asm!(
-                    concat!("adrp {w}, :gottprel:", $symbol),
-                    concat!("ldr {w}, [{w}, :gottprel_lo12:", $symbol, "]"),
-                    "mrs {t}, tpidr_el0",
-                    "ldr {w}, [{t}, {w}]",
+                    "mrs {w}, tpidr_el0",
+                    "add {w}, {w}, {o}",
+                    concat!("ldr {w}, [{w}, #", $at, "]"),
+                    o = in(reg) offset(),
                     w = out(reg) word,
-                    t = out(reg) _,
                     options(pure, readonly, nostack, preserves_flags)
                 );
             }
@@ -82,9 +90,8 @@ macro_rules! thread_word {
             #[cfg(target_arch = "x86_64")]
             unsafe {
                 core::arch::asm!(
-                    concat!("mov {o}, qword ptr [rip + ", $symbol, "@GOTTPOFF]"),
-                    "mov qword ptr fs:[{o}], {w}",
-                    o = out(reg) _,
+                    concat!("mov qword ptr fs:[{o} + ", $at, "], {w}"),
+                    o = in(reg) offset(),
                     w = in(reg) word,
                     options(nostack, preserves_flags)
                 );
@@ -93,11 +100,10 @@ macro_rules! thread_word {
             #[cfg(target_arch = "aarch64")]
             unsafe {
                 core::arch::asm!(
-                    concat!("adrp {o}, :gottprel:", $symbol),
-                    concat!("ldr {o}, [{o}, :gottprel_lo12:", $symbol, "]"),
                     "mrs {t}, tpidr_el0",
-                    "str {w}, [{t}, {o}]",
-                    o = out(reg) _,
+                    "add {t}, {t}, {o}",
+                    concat!("str {w}, [{t}, #", $at, "]"),
+                    o = in(reg) offset(),
                     t = out(reg) _,
                     w = in(reg) word,
                     options(nostack, preserves_flags)
@@ -107,12 +113,7 @@ macro_rules! thread_word {
     };
 }
 
-thread_word!(slot, set_slot, "granule_thread_slot_0_1", "cache: null before the first miss");
-thread_word!(index, set_index, "granule_thread_index_0_1", "number: null before it has one");
-thread_word!(scope, set_scope, "granule_thread_scope_0_1", "heap for a while: null outside");
-thread_word!(
-    thread,
-    set_thread,
-    "granule_thread_number_0_1",
-    "number by the kernel: null before it was asked for"
-);
+thread_word!(slot, set_slot, "0", "cache: null before the first miss");
+thread_word!(index, set_index, "8", "number: null before it has one");
+thread_word!(scope, set_scope, "16", "heap for a while: null outside");
+thread_word!(thread, set_thread, "24", "number by the kernel: null before it was asked for");

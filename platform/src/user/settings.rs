@@ -48,15 +48,15 @@ pub(crate) fn tier() -> Tier {
     // Relaxed: written once, before there is a cache or a thread that matters.
     match TIER.load(Relaxed) {
         NONE => Tier::None,
+        BASIC => Tier::Basic,
         MODERATE => Tier::Moderate,
-        FULL => Tier::Full,
-        _ => Tier::Basic,
+        _ => Tier::Full,
     }
 }
 
 const NONE: u8 = Tier::None as u8;
+const BASIC: u8 = Tier::Basic as u8;
 const MODERATE: u8 = Tier::Moderate as u8;
-const FULL: u8 = Tier::Full as u8;
 
 /// Sets the tier to what `GRANULE_CHECK` says, and returns it.
 pub(crate) fn settle_tier<V: Variables>() -> Tier {

@@ -76,6 +76,14 @@ impl<T: Thread> ThreadSlots<T> {
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
+
+    /// The tops of the calling thread's cache; `None` where it has none yet, and
+    /// where threads have none.
+    #[cfg(target_os = "linux")]
+    #[inline(always)]
+    pub(crate) fn own() -> Option<&'static Tops> {
+        own_tops::<T>()
+    }
 }
 
 /// The tops that a thread's word leads to, if it leads anywhere.

@@ -45,6 +45,8 @@ struct Counted {
     times: u64,
     /// What a person calls it.
     about: &'static str,
+    /// The tier of checks.
+    tier: &'static str,
 }
 
 const fn counted(
@@ -53,11 +55,15 @@ const fn counted(
     times: u64,
     about: &'static str,
 ) -> Counted {
-    Counted { door, operation, times, about }
+    Counted { door, operation, times, about, tier: "basic" }
+}
+
+const fn moderate(operation: &'static str, about: &'static str) -> Counted {
+    Counted { door: "c", operation, times: 1, about, tier: "moderate" }
 }
 
 /// Everything that is counted.
-const COUNTED: [Counted; 14] = [
+const COUNTED: [Counted; 16] = [
     counted("rust", "alloc", 2, "process heap, caches of threads: alloc"),
     counted("rust", "dealloc", 1, "process heap, caches of threads: free, sized"),
     counted("rust", "free", 1, "process heap, caches of threads: free, unsized"),
@@ -72,6 +78,8 @@ const COUNTED: [Counted; 14] = [
     counted("local", "dealloc", 1, "heap that ends, one thread's: free, sized"),
     counted("c", "alloc", 1, "C library, caches of threads: malloc"),
     counted("c", "free", 1, "C library, caches of threads: free"),
+    moderate("alloc", "C library, tier moderate, caches of threads: malloc"),
+    moderate("free", "C library, tier moderate, caches of threads: free"),
 ];
 
 /// What is counted step by step: the name `granule-hits` says, and ours.
@@ -206,7 +214,8 @@ impl Counted {
             "c" => job.env("LD_PRELOAD", library),
             _ => job.env_remove("LD_PRELOAD"),
         };
-        let said = job.env("GRANULE_FRONTEND", "thread").run_ok()?;
+        let job = job.env("GRANULE_FRONTEND", "thread").env("GRANULE_CHECK", self.tier);
+        let said = job.run_ok()?;
         collected(&String::from_utf8_lossy(&said.stderr)).context("callgrind tells no count")
     }
 }

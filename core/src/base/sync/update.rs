@@ -27,7 +27,19 @@ pub(crate) trait Update {
         order: Ordering,
     ) -> Result<Self::Value, Self::Value>;
 
-    /// The same for words that calls on top of the caller's change for good.
+    /// As [`compare_exchange_in`](Self::compare_exchange_in), of a value that the
+    /// caller has just loaded: where nobody can come between, a store. Whether it
+    /// was exchanged.
+    #[track_caller]
+    fn replace_seen<E: Environment>(
+        &self,
+        seen: Self::Value,
+        new: Self::Value,
+        order: Ordering,
+    ) -> bool;
+
+    /// As [`compare_exchange_in`](Self::compare_exchange_in), for words that calls on
+    /// top of the caller's change for good.
     #[track_caller]
     fn compare_exchange_nested<E: Environment>(
         &self,
@@ -113,6 +125,20 @@ macro_rules! updates {
                     |old| (old == current).then_some(new)
                 );
                 if old == current { Ok(old) } else { Err(old) }
+            }
+
+            #[inline(always)]
+            fn replace_seen<E: Environment>(
+                &self,
+                seen: $value,
+                new: $value,
+                order: Ordering,
+            ) -> bool {
+                if cfg!(target_has_atomic = "ptr") && !E::shared() {
+                    self.store(new, Relaxed);
+                    return true;
+                }
+                self.compare_exchange_nested::<E>(seen, new, order).is_ok()
             }
 
             #[inline(always)]

@@ -5,15 +5,16 @@
 //!            └ four words, or the alignment where that is more ┘
 //! ```
 //!
-//! The tag is made of the process's key, the block's address, its size and its
-//! state, so that a header tells of one block alone: copied elsewhere, or
+//! The tag is made of the process's key, the block's address, its size, alignment
+//! and state, so that a header tells of one block alone: copied elsewhere, or
 //! overwritten, it is none. It keeps accidents out, not an attacker who can read
-//! it and the key. Who called is not sealed.
+//! it and the key. Who called is not sealed. The mix is one widening multiplication
+//! whose halves are folded (after wyhash); alignment and state are laid over it, so
+//! that one comparison tells a live block of a known alignment.
 //!
 //! With words of 64 bits the 22 above a size are the thread that allocated (as
-//! many as Linux has), and of an address of a caller the 16 above its lower 48
-//! are parts of the thread that freed. With words of 32 bits threads are not
-//! known.
+//! many as Linux has), and the 16 below the 48 of a caller's address are parts of
+//! the thread that freed. With words of 32 bits threads are not known.
 
 use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -30,19 +31,19 @@ pub(super) const HEADER: usize = 4 * size_of::<usize>();
 /// where no more is asked for.
 pub(super) const ALIGN: usize = 16;
 
-/// The bits of a tag that say how a block is aligned.
-const SHIFT_BITS: usize = 0x3f;
+/// Bits of a block's alignment in a tag, which has them twice.
+const SHIFT_BITS: u32 = 6;
 
-/// What a tag is mixed with while its block is freed: no bit of the shift.
-const FREED: usize = 0x5a5a_5a40;
+/// What is laid over a tag while its block is freed: no bit of the alignment.
+const FREED: usize = 0x5a5a_5000;
 
 const WIDE: bool = usize::BITS == 64;
 
 /// The bits of a size.
 const SIZE_BITS: u32 = if WIDE { 42 } else { 31 };
 
-/// The bits of a caller's address.
-const CALLER_BITS: u32 = if WIDE { 48 } else { 31 };
+/// The bits below a caller's address.
+const THREAD_BITS: u32 = if WIDE { 16 } else { 0 };
 
 /// Whether a block is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,10 @@ pub(super) struct Header {
     key: usize,
 }
 
+/// The tag of a header that was sound.
+#[derive(Clone, Copy)]
+pub(super) struct Tag(usize);
+
 const TAG: usize = 1;
 const SIZE: usize = 2;
 const ALLOCATED: usize = 3;
@@ -108,9 +113,9 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// Caller: the [`HEADER`] bytes before `block`, which is aligned to
-    /// [`ALIGN`], are memory of the heap, now and as long as this is used.
-    #[inline]
+    /// Caller: the [`HEADER`] bytes before `block`, which is aligned as words are,
+    /// are memory of the heap, now and as long as this is used.
+    #[inline(always)]
     pub(super) unsafe fn of(block: NonNull<u8>, key: usize) -> Self {
         Self { block, key }
     }
@@ -121,79 +126,94 @@ impl Header {
         unsafe { self.block.sub(before * size_of::<usize>()).cast().as_ref() }
     }
 
-    /// The tag of a block at this address while it is live, with that word of its
-    /// size.
+    /// What the tag of a block at this address with that word of its size is
+    /// overlaid on.
     #[inline(always)]
-    fn seal(&self, size: usize, shift: u32) -> usize {
-        let place = (self.block.addr().get() ^ self.key).wrapping_mul(0x9e37_79b1);
-        let what = size ^ (shift as usize).wrapping_mul(0x85eb_ca6b);
-        let mixed = place.rotate_left(usize::BITS / 2) ^ what ^ self.key;
-        let mixed = mixed.wrapping_mul(0xc2b2_ae35);
-        mixed & !SHIFT_BITS | shift as usize
+    fn seal(&self, size: usize) -> usize {
+        fold(self.block.addr().get() ^ self.key, size ^ self.key)
     }
 
-    /// Writes the header of a live block.
+    /// Writes the header of a live block, unless there is one: two would have it.
     #[inline(always)]
-    pub(super) fn write(&self, block: Block, by: Origin) {
+    pub(super) fn renew(&self, block: Block, by: Origin) -> bool {
+        // First, because it is out of the way then; who called is not sealed.
+        self.word(ALLOCATED).store(caller_and(by.caller, 0), Relaxed);
+        let overlaid = self.overlaid().0;
+        // In nearly all that are no headers, more than the lowest bits differ.
+        if overlaid >> (2 * SHIFT_BITS) == 0 && shift_of(overlaid).is_some() {
+            return false;
+        }
         // Sizes are below their bits, see `raw_layout`.
         let thread = if WIDE { (by.thread as usize) << (SIZE_BITS % usize::BITS) } else { 0 };
         let size = block.size | thread;
         // Relaxed: a block changes hands by the program's own synchronisation.
-        self.word(ALLOCATED).store(with_bits(by.caller.0, CALLER_BITS, 0), Relaxed);
         self.word(SIZE).store(size, Relaxed);
-        self.word(TAG).store(self.seal(size, block.shift), Relaxed);
+        self.word(TAG).store(self.seal(size) ^ overlay(block.shift), Relaxed);
+        true
+    }
+
+    /// What is overlaid on the seal; anything where there is no header.
+    #[inline(always)]
+    fn overlaid(&self) -> (usize, usize) {
+        let size = self.word(SIZE).load(Relaxed);
+        (self.seal(size) ^ self.word(TAG).load(Relaxed), size)
     }
 
     /// Reads the header; `None` when there is none.
-    #[inline(always)]
+    #[inline]
     pub(super) fn read(&self) -> Option<(Block, State)> {
-        let (size, tag) = (self.word(SIZE).load(Relaxed), self.word(TAG).load(Relaxed));
-        let shift = (tag & SHIFT_BITS) as u32;
-        let state = match self.seal(size, shift) ^ tag {
-            0 => State::Live,
-            FREED => State::Freed,
-            _ => return None,
+        let (overlaid, size) = self.overlaid();
+        let (shift, state) = match shift_of(overlaid) {
+            Some(shift) => (shift, State::Live),
+            None => (shift_of(overlaid ^ FREED)?, State::Freed),
         };
-        let block = Block { size: low_bits(size, SIZE_BITS), shift };
-        (shift < usize::BITS).then_some((block, state))
+        Some((Block { size: low_bits(size, SIZE_BITS), shift }, state))
     }
 
-    /// The size of the block if it is live and aligned so.
+    /// The size and the tag of the block if it is live and aligned so.
     #[inline(always)]
-    pub(super) fn live_size(&self, shift: u32) -> Option<usize> {
-        let size = self.word(SIZE).load(Relaxed);
-        let live = self.word(TAG).load(Relaxed) == self.seal(size, shift);
-        live.then_some(low_bits(size, SIZE_BITS))
+    pub(super) fn live(&self, shift: u32) -> Option<(usize, Tag)> {
+        let (size, tag) = (self.word(SIZE).load(Relaxed), self.word(TAG).load(Relaxed));
+        let live = self.seal(size) ^ tag == overlay(shift);
+        live.then_some((low_bits(size, SIZE_BITS), Tag(tag)))
     }
 
     /// Marks a live block as freed; `false` when somebody else has.
-    #[inline(always)]
+    #[inline]
     pub(super) fn retire<E: Environment>(&self, block: Block, by: Origin) -> bool {
-        let live = self.seal(self.word(SIZE).load(Relaxed), block.shift);
-        if self.word(TAG).compare_exchange_in::<E>(live, live ^ FREED, Relaxed).is_err() {
+        self.live(block.shift).is_some_and(|(_, tag)| self.retire_tagged::<E>(tag, by))
+    }
+
+    /// The same, of a block that had this tag when it was [`live`](Self::live), just
+    /// now.
+    #[inline(always)]
+    pub(super) fn retire_tagged<E: Environment>(&self, Tag(live): Tag, by: Origin) -> bool {
+        // Relaxed: of two who free it one finds the tag changed; nothing is handed over.
+        if !self.word(TAG).replace_seen::<E>(live, live ^ FREED, Relaxed) {
             return false;
         }
         let (low, high) = (by.thread as usize & 0xffff, by.thread as usize >> 16);
-        self.word(FREED_BY).store(with_bits(by.caller.0, CALLER_BITS, low), Relaxed);
+        self.word(FREED_BY).store(caller_and(by.caller, low), Relaxed);
         if high != 0 {
-            let allocated = self.word(ALLOCATED).load(Relaxed);
-            self.word(ALLOCATED).store(with_bits(allocated, CALLER_BITS, high), Relaxed);
+            let allocated = Caller(address(self.word(ALLOCATED).load(Relaxed)));
+            self.word(ALLOCATED).store(caller_and(allocated, high), Relaxed);
         }
         true
     }
 
     /// Marks a freed block as live again.
     pub(super) fn revive(&self, block: Block) {
-        self.word(TAG).store(self.seal(self.word(SIZE).load(Relaxed), block.shift), Relaxed);
+        let seal = self.seal(self.word(SIZE).load(Relaxed));
+        self.word(TAG).store(seal ^ overlay(block.shift), Relaxed);
     }
 
     /// Who allocated the block, and who freed it, if it is `state`.
     pub(super) fn origins(&self, state: State) -> (Origin, Option<Origin>) {
         let [size, allocated, freed] =
             [SIZE, ALLOCATED, FREED_BY].map(|word| self.word(word).load(Relaxed));
-        let thread = high_bits(size, SIZE_BITS) as u32;
+        let thread = if WIDE { (size >> (SIZE_BITS % usize::BITS)) as u32 } else { 0 };
         let by = Origin { thread, caller: Caller(address(allocated)) };
-        let thread = high_bits(freed, CALLER_BITS) | high_bits(allocated, CALLER_BITS) << 16;
+        let thread = low_bits(freed, THREAD_BITS) | low_bits(allocated, THREAD_BITS) << 16;
         let freed = Origin { thread: thread as u32, caller: Caller(address(freed)) };
         (by, (state == State::Freed).then_some(freed))
     }
@@ -204,25 +224,35 @@ const fn low_bits(word: usize, bits: u32) -> usize {
     word & ((1 << bits) - 1)
 }
 
-/// What is above the lower bits; nothing in narrow words.
-#[inline]
-const fn high_bits(word: usize, bits: u32) -> usize {
-    if WIDE { word >> bits } else { 0 }
-}
-
-/// A word of lower bits, and in wide words of `high` above them.
-#[inline]
-const fn with_bits(low: usize, bits: u32, high: usize) -> usize {
-    if WIDE { low_bits(low, bits) | high << bits } else { low }
+/// A caller's word: its address above, and in wide words `low` below.
+#[inline(always)]
+const fn caller_and(caller: Caller, low: usize) -> usize {
+    if WIDE { caller.0 << THREAD_BITS | low } else { caller.0 }
 }
 
 /// The address in a caller's word: kernels have them at the top.
 const fn address(word: usize) -> usize {
-    if !WIDE {
-        return word;
-    }
-    let unused = usize::BITS - CALLER_BITS;
-    ((word << unused).cast_signed() >> unused).cast_unsigned()
+    (word.cast_signed() >> THREAD_BITS).cast_unsigned()
+}
+
+/// What is overlaid on the seal of a live block.
+#[inline(always)]
+const fn overlay(shift: u32) -> usize {
+    shift as usize * (1 + (1 << SHIFT_BITS))
+}
+
+/// The alignment that an overlay of a live block says.
+#[inline]
+const fn shift_of(overlaid: usize) -> Option<u32> {
+    let shift = low_bits(overlaid, SHIFT_BITS) as u32;
+    if overlay(shift) == overlaid && shift < usize::BITS { Some(shift) } else { None }
+}
+
+/// Both halves of the product, one laid over the other.
+#[inline(always)]
+const fn fold(one: usize, other: usize) -> usize {
+    let product = one as u128 * other as u128;
+    product as usize ^ (product >> usize::BITS) as usize
 }
 
 #[cfg(test)]
@@ -248,7 +278,7 @@ mod tests {
         };
         assert_eq!(at(32).read(), None);
         let block = Block { size: 40, shift: 4 };
-        at(32).write(block, by(1, 2));
+        assert!(at(32).renew(block, by(1, 2)) && !at(32).renew(block, by(1, 2)));
         assert_eq!(at(32).read(), Some((block, State::Live)));
         assert!(
             at(32).retire::<TestEnv>(block, by(3, 4)) && !at(32).retire::<TestEnv>(block, by(5, 6))
@@ -276,7 +306,7 @@ mod tests {
         for (first, second) in
             [(by(1, 0x5555), by(0x3f_ffff, 0x7ff1)), (by(9, kernel), by(70_000, kernel))]
         {
-            header.write(block, first);
+            assert!(header.renew(block, first));
             assert_eq!(header.origins(State::Live), (first, None));
             assert!(header.retire::<TestEnv>(block, second));
             assert_eq!(header.origins(State::Freed), (first, Some(second)));
@@ -292,7 +322,7 @@ mod tests {
                 let start = NonNull::from(&mut memory.0).cast::<u8>();
                 // SAFETY: inside the memory.
                 let header = unsafe { Header::of(start.add(64), 77) };
-                header.write(Block { size: 1000, shift: 5 }, by(7, 8));
+                assert!(header.renew(Block { size: 1000, shift: 5 }, by(7, 8)));
                 // SAFETY: inside the memory.
                 unsafe { *start.add(64 - words + byte).as_ptr() ^= flip };
                 assert!(header.read().is_none(), "{byte} {flip:#x}");

@@ -42,7 +42,7 @@ use self::header::{ALIGN, Block, HEADER, Header, State};
 use self::quarantine::{Quarantine, none_out};
 use super::Heap;
 use super::alloc::Fill;
-use crate::base::class::Class;
+use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
@@ -66,6 +66,8 @@ const QUARANTINED: usize = 4 << 20;
 pub(crate) struct Checks<C: Config> {
     /// Seals the headers; 0 before the first.
     key: AtomicUsize,
+    /// The same in [`Tier::Moderate`] from the first checked call on, else 0.
+    moderate_key: AtomicUsize,
     /// Below this address there may be raw blocks (H1); 0 before it is known.
     raw_below: AtomicUsize,
     /// Whether there has been a guarded block.
@@ -86,6 +88,7 @@ impl<C: Config> Checks<C> {
     pub(crate) const fn new() -> Self {
         Self {
             key: AtomicUsize::new(0),
+            moderate_key: AtomicUsize::new(0),
             raw_below: AtomicUsize::new(0),
             has_guards: AtomicBool::new(false),
             quarantine: Quarantine::new(QUARANTINED),
@@ -129,17 +132,23 @@ impl<C: Config> Heap<C> {
     /// Allocates a block with a header.
     #[inline(never)]
     pub(super) fn alloc_checked(&self, layout: Layout, fill: Fill, caller: Caller) -> *mut u8 {
-        let tier = C::tier();
         if self.checks.raw_below.load(Relaxed) == 0 {
-            self.checks.raw_below.store(self.regions.first_end().max(1), Relaxed);
+            self.begin_checks();
         }
-        if tier == Tier::Moderate {
-            let block = self.alloc_moderate(layout, fill, caller);
-            if !block.is_null() {
-                return block;
-            }
+        let size = layout.size();
+        let hit = match layout.align() <= ALIGN && size < TABLED {
+            // SAFETY: as just tested.
+            true => unsafe { self.pop_checked(size, caller) },
+            false => null_mut(),
+        };
+        if hit.is_null() {
+            return self.alloc_dressed(layout, fill, caller);
         }
-        self.alloc_dressed(layout, fill, caller)
+        if fill == Fill::Zero {
+            // SAFETY: a block of so many bytes.
+            unsafe { hit.write_bytes(0, size) };
+        }
+        hit
     }
 
     /// The long way.
@@ -172,15 +181,14 @@ impl<C: Config> Heap<C> {
     }
 
     /// Makes a block of its place: header and `tail` bytes behind it.
-    #[inline(always)]
+    #[inline]
     fn dress(&self, pointer: NonNull<u8>, block: Block, tail: usize, by: Origin) -> *mut u8 {
         // SAFETY: the place is ours, and has room for a header before it.
         let header = unsafe { Header::of(pointer, self.checks.key()) };
-        if matches!(header.read(), Some((_, State::Live))) {
+        if !header.renew(block, by) {
             // Two have it now.
             self.fault(FaultKind::Corrupted, pointer);
         }
-        header.write(block, by);
         // SAFETY: as above, and for the tail behind it.
         unsafe { pointer.add(block.size).write_bytes(CANARY, tail) };
         pointer.as_ptr()
@@ -195,7 +203,7 @@ impl<C: Config> Heap<C> {
         layout: Option<Layout>,
         caller: Caller,
     ) {
-        if C::tier() != Tier::Moderate || !self.free_moderate(pointer, layout, caller) {
+        if !self.free_moderate(pointer.as_ptr(), layout, caller) {
             self.free_verified(pointer, layout, caller);
         }
     }

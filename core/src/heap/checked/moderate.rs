@@ -1,78 +1,141 @@
-//! The common calls of [`Tier::Moderate`](crate::base::tier::Tier) in few
-//! instructions: small blocks in the first region, aligned as every block is,
-//! whose raw object the cache has or has room for. They do what the long way
-//! does, in one go; whatever is unusual, mistakes above all, is left to that.
+//! The common calls of [`Tier::Moderate`] in few instructions: blocks in the
+//! first region, aligned as every block is, whose raw object the cache has or has
+//! room for. They do what the long way does, in one go; whatever is unusual,
+//! mistakes above all, is left to that, and nothing has happened.
+//!
+//! ```text
+//! alloc  key? ─ class ─ front end pop ─ live already? ─ header
+//! free   key? ─ class byte ─ header live? ─ header: freed ─ front end push
+//! ```
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
-use super::by;
 use super::header::{ALIGN, Block, HEADER, Header};
-use crate::base::class::{Class, TABLED};
+use crate::base::class::Class;
 use crate::base::config::Config;
-use crate::base::origin::Caller;
+use crate::base::env::Environment;
+use crate::base::fault::FaultKind;
+use crate::base::origin::{Caller, Origin};
+use crate::base::sync::atomic::Ordering::Relaxed;
+use crate::base::tier::Tier;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::FrontEnd;
 use crate::heap::Heap;
-use crate::heap::alloc::Fill;
 
 /// The alignment of most blocks, as in their headers.
 const SHIFT: u32 = ALIGN.trailing_zeros();
 
 impl<C: Config> Heap<C> {
-    /// A block whose raw object the cache has; null where the long way has to be
-    /// gone, and nothing has happened.
-    #[inline(always)]
-    pub(super) fn alloc_moderate(&self, layout: Layout, fill: Fill, caller: Caller) -> *mut u8 {
-        let size = layout.size();
-        if size >= TABLED - HEADER || layout.align() > ALIGN {
-            return core::ptr::null_mut();
+    /// Before the first checked call.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begin_checks(&self) {
+        self.checks.raw_below.store(self.regions.first_end().max(1), Relaxed);
+        self.regions.directory.close();
+        if C::tier() == Tier::Moderate {
+            // Relaxed: a number, which hands nothing over.
+            self.checks.moderate_key.store(self.checks.key(), Relaxed);
         }
-        // SAFETY: as just tested.
-        let class = unsafe { Class::of_tabled(size + HEADER, ALIGN) };
-        let raw = self.front.pop(class);
-        let Some(raw) = NonNull::new(raw) else { return raw };
-        // SAFETY: the raw block is ours, of so many bytes at least.
-        let pointer = unsafe { raw.add(HEADER) };
-        if fill == Fill::Zero {
-            // SAFETY: as above.
-            unsafe { pointer.write_bytes(0, size) };
-        }
-        self.dress(pointer, Block { size, shift: SHIFT }, 0, by::<C>(caller))
     }
 
-    /// Frees a block; `false` where the long way has to be gone, and nothing has
-    /// happened.
+    /// The key of headers in [`Tier::Moderate`]; 0 in others.
+    #[inline(always)]
+    fn moderate_key(&self) -> usize {
+        // Relaxed: a number.
+        if C::MAX_TIER.checks_calls() { self.checks.moderate_key.load(Relaxed) } else { 0 }
+    }
+
+    /// A block of `size` bytes, aligned to 16, in [`Tier::Moderate`], if the cache
+    /// has one; null if not, and in other tiers. For doors of their own, which then
+    /// go on to [`alloc_class`](Self::alloc_class). For `caller`, in reports.
+    ///
+    /// # Safety
+    ///
+    /// Caller: `size` is below [`TABLED`](crate::base::class::TABLED).
+    #[inline(always)]
+    pub unsafe fn pop_checked(&self, size: usize, caller: Caller) -> *mut u8 {
+        if self.moderate_key() == 0 {
+            return null_mut();
+        }
+        let Some(thread) = C::Env::known_thread() else { return null_mut() };
+        // SAFETY: by the contract.
+        let class = unsafe { Class::of_headed::<HEADER>(size) };
+        let Some(raw) = NonNull::new(self.front.pop_checked(class)) else { return null_mut() };
+        // SAFETY: the raw block is ours, of so many bytes at least.
+        let pointer = unsafe { raw.add(HEADER) };
+        // SAFETY: as above, aligned as every raw block of such a class. The key once
+        // more: a load, where another register would be two.
+        let header = unsafe { Header::of(pointer, self.moderate_key()) };
+        if !header.renew(Block { size, shift: SHIFT }, Origin { thread, caller }) {
+            self.handed_out_twice(pointer);
+        }
+        pointer.as_ptr()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn handed_out_twice(&self, pointer: NonNull<u8>) -> ! {
+        self.fault(FaultKind::Corrupted, pointer)
+    }
+
+    /// Frees a block in [`Tier::Moderate`] if the cache has room for it; `false`
+    /// where the long way has to be gone, in other tiers, and for any pointer
+    /// that is no live block of the heap's. For doors that free without a layout,
+    /// which then go on to [`dealloc_missed`](Self::dealloc_missed). For `caller`,
+    /// in reports.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`free`](Self::free), but that any pointer, also null, is
+    /// looked at first.
+    #[inline(always)]
+    pub unsafe fn push_checked(&self, pointer: *mut u8, caller: Caller) -> bool {
+        self.free_moderate(pointer, None, caller)
+    }
+
     #[inline(always)]
     pub(super) fn free_moderate(
         &self,
-        pointer: NonNull<u8>,
+        pointer: *mut u8,
         layout: Option<Layout>,
         caller: Caller,
     ) -> bool {
-        let address = pointer.addr().get();
-        let raw = pointer.as_ptr().wrapping_sub(HEADER);
-        // SAFETY: a block has been given out, or there is no region.
-        let class_of = |byte| unsafe { self.regions.first_class_of(byte) };
-        let Some(class) = class_of(raw) else { return false };
-        let in_one_page = address & (PAGE_SIZE - 1) >= HEADER;
-        let last_word = pointer.as_ptr().wrapping_sub(size_of::<usize>());
-        if !address.is_multiple_of(ALIGN) || !in_one_page && class_of(last_word) != Some(class) {
+        let key = self.moderate_key();
+        if key == 0 {
             return false;
         }
-        // SAFETY: aligned, and all of it in committed pages of the first region.
-        let header = unsafe { Header::of(pointer, self.checks.key()) };
-        let Some(size) = header.live_size(SHIFT) else { return false };
+        let raw = pointer.wrapping_sub(HEADER);
+        // SAFETY: a block has been given out, or there is no region.
+        let class_of = |byte| unsafe { self.regions.first_class_of(byte) };
+        let Some(class) = class_of(pointer) else { return false };
+        // A block of no bytes may lie behind the pages of its slab.
+        let in_one_page = pointer.addr() & (PAGE_SIZE - 1) >= HEADER;
+        if !in_one_page && class_of(raw) != Some(class) {
+            return false;
+        }
+        // SAFETY: in the first region, so not null; a multiple of 8, and all of the
+        // header in committed pages.
+        let header = unsafe { Header::of(NonNull::new_unchecked(pointer), key) };
+        let Some((size, tag)) = header.live(SHIFT) else { return false };
         let as_said = layout.is_none_or(|layout| layout.size() == size && layout.align() <= ALIGN);
-        let block = Block { size, shift: SHIFT };
-        if !as_said || !class.is_small() || !header.retire::<C::Env>(block, by::<C>(caller)) {
+        let Some(thread) = C::Env::known_thread() else { return false };
+        if !as_said || !header.retire_tagged::<C::Env>(tag, Origin { thread, caller }) {
             return false;
         }
         // SAFETY: the raw block's class, and given up.
-        if !unsafe { self.front.push(class, raw) } {
-            // SAFETY: in the first region, so not null.
-            self.free_missed(unsafe { NonNull::new_unchecked(raw) }, class);
+        let hit = unsafe { self.front.push_checked(class, raw) };
+        if !hit {
+            // SAFETY: as above.
+            self.free_retired(unsafe { NonNull::new_unchecked(raw) }, class);
         }
         true
+    }
+
+    /// The cache has no room for a raw block.
+    #[cold]
+    #[inline(never)]
+    fn free_retired(&self, raw: NonNull<u8>, class: Class) {
+        self.free_missed(raw, class);
     }
 }

@@ -55,7 +55,9 @@ impl<C: Config> Heap<C> {
                 let pointer = unsafe { raw.add(HEADER) };
                 // SAFETY: as above.
                 let header = unsafe { Header::of(pointer, self.checks.key()) };
-                header.write(new, by);
+                if !header.renew(new, by) {
+                    self.fault(FaultKind::Corrupted, pointer);
+                }
                 pointer.as_ptr()
             }
             None => {
