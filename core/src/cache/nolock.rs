@@ -76,7 +76,8 @@ impl<C: Config> Cache<C> {
         }
         slot.overflows.count();
         let Some(mut stash) = slot.stash.try_lock() else { return false };
-        let Some(sheaf) = stash.take_empty(class) else { return false };
+        let order = stash.order(class);
+        let Some(sheaf) = stash.take_empty(class, order) else { return false };
         exchange::overflow(lower.front, &mut stash, class, top, sheaf, object)
     }
 }

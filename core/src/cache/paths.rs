@@ -16,7 +16,7 @@ use super::exchange;
 use super::frontend::FrontEnd;
 use super::home::Sent;
 use super::lower::Lower;
-use super::sheaf::{End, Sheaf, Top, Word, batch};
+use super::sheaf::{End, Sheaf, Top, Word, batch, min_order};
 use super::slot::{Shed, Slot, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
@@ -56,30 +56,36 @@ impl<C: Config> Cache<C> {
                 }
             }
             slot.refills.count();
-            if let Some(mut stash) = slot.stash.try_lock()
-                && let Some(sheaf) = stash.take_full(class)
-            {
-                let object = exchange::refill(lower.front, &mut stash, class, top, sheaf);
-                let surplus = stash.surplus();
-                drop(stash);
-                if let Some(surplus) = surplus {
-                    self.pool.give(surplus);
+            let order = match slot.stash.try_lock() {
+                Some(mut stash) => {
+                    if let Some(sheaf) = stash.take_full(class) {
+                        let object = exchange::refill(lower.front, &mut stash, class, top, sheaf);
+                        let surplus = stash.surplus();
+                        drop(stash);
+                        if let Some(surplus) = surplus {
+                            self.pool.give(surplus);
+                        }
+                        match object {
+                            Some(object) => return Some(object),
+                            None => continue,
+                        }
+                    }
+                    let order = stash.order(class);
+                    stash.grow_order(class);
+                    order
                 }
-                match object {
-                    Some(object) => return Some(object),
-                    None => continue,
-                }
-            }
-            let Some(mut sheaf) = self.full_sheaf(lower, slot, class) else {
+                None => min_order(class),
+            };
+            let Some((place, mut sheaf)) = self.full_sheaf(lower, slot, class, top, order) else {
                 return claim_one(lower, class);
             };
             let object = sheaf.pop()?;
             let new = sheaf.into_top();
             // SAFETY: the new sheaf is ours.
-            if unsafe { lower.front.swap(class, top, new) } {
-                if !top.is_sentinel() {
+            if unsafe { lower.front.swap(class, place, new) } {
+                if !place.is_sentinel() {
                     // SAFETY: `swap` made the old sheaf ours.
-                    let old = unsafe { Sheaf::from_end(top, class, End::Empty) };
+                    let old = unsafe { Sheaf::from_end(place, class, End::Empty) };
                     self.put_emptied(lower, slot, class, old);
                 }
                 return Some(object);
@@ -130,7 +136,7 @@ impl<C: Config> Cache<C> {
                 }
                 continue;
             }
-            let Some(mut sheaf) = self.empty_sheaf(lower, slot, class, heat) else {
+            let Some(mut sheaf) = self.next_empty(lower, slot, class, heat) else {
                 release_one(lower, class, object);
                 return Depth::Deeper;
             };
@@ -153,12 +159,28 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    /// A sheaf with at least one object, from beyond the stash.
-    fn full_sheaf(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) -> Option<Sheaf> {
+    /// A sheaf with at least one object, from beyond the stash, and what is in its
+    /// place: `top`, an empty one, unless that sheaf itself was taken and filled.
+    fn full_sheaf(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+        top: Top,
+        order: u8,
+    ) -> Option<(Top, Sheaf)> {
         if let Some(sheaf) = self.take_local(lower, class) {
-            return Some(sheaf);
+            return Some((top, sheaf));
         }
-        let mut sheaf = self.empty_sheaf(lower, slot, class, Heat::Again)?;
+        // SAFETY: no sheaf is put in.
+        let taken = order_below(top) == Some(order)
+            && unsafe { lower.front.swap(class, top, Top::sentinel()) };
+        let (place, mut sheaf) = if taken {
+            // SAFETY: `swap` made the sheaf ours.
+            (Top::sentinel(), unsafe { Sheaf::from_end(top, class, End::Empty) })
+        } else {
+            (top, self.empty_sheaf(lower, slot, class, order)?)
+        };
         let filled = sheaf.fill(class, |slots| {
             let slots = &slots[slots.len() - batch(class, slots.len())..];
             claim(lower, class, slots)
@@ -170,12 +192,24 @@ impl<C: Config> Cache<C> {
         if C::MAX_TIER.checks_calls() && C::tier().checks_calls() {
             sheaf.shuffle(|| self.random());
         }
-        Some(sheaf)
+        Some((place, sheaf))
+    }
+
+    /// An empty sheaf of an order.
+    fn empty_sheaf(
+        &self,
+        lower: Lower<'_, C>,
+        slot: &Slot<C::Env>,
+        class: Class,
+        order: u8,
+    ) -> Option<Sheaf> {
+        let stashed = slot.stash.try_lock().and_then(|mut stash| stash.take_empty(class, order));
+        stashed.or_else(|| self.pool.sheaf(lower.regions, lower.provider, class, order))
     }
 
     /// An empty sheaf of the class's present order; asking again makes the
     /// next one larger.
-    fn empty_sheaf(
+    fn next_empty(
         &self,
         lower: Lower<'_, C>,
         slot: &Slot<C::Env>,
@@ -187,7 +221,7 @@ impl<C: Config> Cache<C> {
                 let order = stash.order(class);
                 (take_empty(&mut stash, class, heat), order)
             }
-            None => (None, 0),
+            None => (None, min_order(class)),
         };
         stashed.or_else(|| self.pool.sheaf(lower.regions, lower.provider, class, order))
     }
@@ -256,11 +290,18 @@ impl<C: Config> Cache<C> {
 /// Takes an empty sheaf of the class's present order out of a stash; asking
 /// again makes the next one larger.
 fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
-    let sheaf = stash.take_empty(class);
+    let sheaf = stash.take_empty(class, stash.order(class));
     if heat == Heat::Again {
         stash.grow_order(class);
     }
     sheaf
+}
+
+/// The order of the sheaf of a top that was empty when it was read.
+fn order_below(top: Top) -> Option<u8> {
+    // A sheaf that is not the caller's: of the same class, so of no other order as
+    // long as the top is in its place, which `swap` finds out.
+    (!top.is_sentinel()).then(|| Sheaf::order_of_mark(top.below().1))
 }
 
 /// Gives the objects in a sheaf back to the slabs.

@@ -281,7 +281,7 @@ impl Sheaf {
     pub(crate) unsafe fn from_end(top: Top, class: Class, end: End) -> Self {
         let len = match end {
             End::Empty => 0,
-            End::Full => capacity(class, (top.at().1.addr() >> ORDER_SHIFT & ORDER_MASK) as u8),
+            End::Full => capacity(class, Self::order_of_mark(top.at().1)),
         };
         // SAFETY: the begin mark lies below the objects.
         let sheaf = Self { block: unsafe { top.0.sub(len + 1) }, len };
@@ -306,7 +306,12 @@ impl Sheaf {
 
     /// The block's order.
     pub(crate) fn order(&self) -> u8 {
-        (self.mark().addr() >> ORDER_SHIFT & ORDER_MASK) as u8
+        Self::order_of_mark(self.mark())
+    }
+
+    /// The order of the block that has this mark.
+    pub(crate) fn order_of_mark(mark: *mut u8) -> u8 {
+        (mark.addr() >> ORDER_SHIFT & ORDER_MASK) as u8
     }
 
     /// The block, to be formatted again; the objects must be gone.

@@ -168,6 +168,8 @@ pub(crate) struct Shed {
 /// Sheaves that a CPU keeps besides those in use.
 pub(crate) struct Stash {
     full: [SheafList; CLASSES],
+    /// One bit for each class that has any of these.
+    stocked: u64,
     empty: [SheafList; ORDERS],
     empties: u32,
     /// Order of the next sheaf of a class: small until the class proves hot.
@@ -184,6 +186,7 @@ impl Stash {
     const fn new() -> Self {
         Self {
             full: [const { SheafList::new() }; CLASSES],
+            stocked: 0,
             empty: [const { SheafList::new() }; ORDERS],
             empties: 0,
             order: FIRST_ORDERS,
@@ -201,7 +204,11 @@ impl Stash {
     }
 
     fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
-        let sheaf = self.full[class.index()].pop(|order| capacity(class, order))?;
+        let list = &mut self.full[class.index()];
+        let sheaf = list.pop(|order| capacity(class, order))?;
+        if list.count() == 0 {
+            self.stocked &= !bit(class);
+        }
         self.bytes -= sheaf.len() * class.size();
         Some(sheaf)
     }
@@ -223,20 +230,21 @@ impl Stash {
         Shed { sheaf, more: self.bytes > budget }
     }
 
+    /// The next class in turn that has a full sheaf, but for one.
     fn next_victim(&mut self, not: Class) -> Option<Class> {
-        for _ in 1..CLASSES {
-            self.victim = self.victim % (CLASSES as u8 - 1) + 1;
-            let class = Class::from_index(self.victim);
-            if class != not && self.full[class.index()].count() > 0 {
-                return Some(class);
-            }
+        let stocked = self.stocked & !bit(not);
+        if stocked == 0 {
+            return None;
         }
-        None
+        // Those behind the last victim, or else from the start.
+        let behind = stocked & (!1 << self.victim);
+        let from = if behind == 0 { stocked } else { behind };
+        self.victim = from.trailing_zeros() as u8;
+        Some(Class::from_index(self.victim))
     }
 
-    /// Takes an empty sheaf of the class's present order, formatted for it.
-    pub(crate) fn take_empty(&mut self, class: Class) -> Option<Sheaf> {
-        let order = self.order(class);
+    /// Takes an empty sheaf of an order, formatted for the class.
+    pub(crate) fn take_empty(&mut self, class: Class, order: u8) -> Option<Sheaf> {
         let sheaf = self.empty[usize::from(order)].pop(|_| 0)?;
         self.empties -= 1;
         // SAFETY: the sheaf was in our list (C1) and is empty.
@@ -247,6 +255,7 @@ impl Stash {
     /// [`shed`](Self::shed) makes up for it.
     pub(crate) fn keep_full(&mut self, class: Class, sheaf: Sheaf) {
         self.bytes += sheaf.len() * class.size();
+        self.stocked |= bit(class);
         self.full[class.index()].push(sheaf);
     }
 

@@ -78,7 +78,7 @@ impl Model {
     fn take_empty(&mut self, class: Class) {
         let order = self.stash.order(class);
         let at = self.empty.iter().position(|&kept| kept == order);
-        match self.stash.take_empty(class) {
+        match self.stash.take_empty(class, self.stash.order(class)) {
             Some(sheaf) => {
                 assert_eq!((sheaf.order(), sheaf.len()), (order, 0));
                 let top = sheaf.into_top();

@@ -19,12 +19,8 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 
 use crate::base::class::{Class, ClassInfo};
-use crate::base::env::Environment;
-use crate::base::sync::atomic::{
-    AtomicPtr, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use crate::base::sync::{Count, Update, plain};
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use crate::base::sync::plain;
 use crate::base::units::PAGE_SIZE;
 use crate::base::violation::Violation;
 use crate::provider::Node;
@@ -122,12 +118,12 @@ impl Slab {
                 // Below `Config::NODES`, see `Slabs`.
                 node: node.0 as u8,
             });
-            let bitmap = at.add(BITMAP_AT).cast::<AtomicUsize>();
+            let bitmap = at.add(BITMAP_AT).cast::<Cell<usize>>();
             for word in 0..words {
                 let left = info.objects - word * WORD;
                 let bits = if left >= WORD { usize::MAX } else { (1 << left) - 1 };
                 let place = bitmap.add(word as usize);
-                place.write(AtomicUsize::new(bits));
+                place.write(Cell::new(bits));
                 plain::wrote(place.as_ptr());
             }
         }
@@ -211,10 +207,10 @@ impl Slab {
         self.free() == self.info().objects
     }
 
-    fn word(&self, index: u32) -> &AtomicUsize {
+    fn word(&self, index: u32) -> &Cell<usize> {
         // SAFETY: the bitmap lies behind the header (`format`) and the index
         // is below the number of words.
-        unsafe { self.0.add(1).cast::<AtomicUsize>().add(index as usize).as_ref() }
+        unsafe { self.0.add(1).cast::<Cell<usize>>().add(index as usize).as_ref() }
     }
 
     /// Verifies that summary and count agree with the bitmap (S2, S3), and that
@@ -224,7 +220,7 @@ impl Slab {
         let ensure = |holds, invariant, found| Violation::unless(holds, invariant, found, here);
         let objects = self.info().objects;
         let words = objects.div_ceil(WORD);
-        let bits = |word| self.word(word).load(Relaxed);
+        let bits = |word| self.word(word).get();
         let occupied = (0..words).filter(|&word| bits(word) != 0);
         let summary = occupied.fold(0, |sum, word| sum | 1 << word);
         ensure(self.header().summary.get() == summary, "S2", "a summary that is not its bitmap's")?;
@@ -244,7 +240,7 @@ impl Slab {
     /// Claims up to `out.len()` objects, the lowest first, and stores them
     /// from the *end* of `out` downwards: a sheaf pops from its end. Returns
     /// how many. The objects themselves are not touched.
-    pub(crate) fn claim<E: Environment>(self, out: &[AtomicPtr<u8>]) -> usize {
+    pub(crate) fn claim(self, out: &[AtomicPtr<u8>]) -> usize {
         let header = self.header();
         // Read once: what is stored in `out` does not change them.
         let (first, size) = (header.first, self.info().size as usize);
@@ -253,9 +249,7 @@ impl Slab {
         let mut claimed = 0;
         while summary != 0 && claimed < out.len() {
             let index = summary.trailing_zeros();
-            // Acquire: what the objects' last users did comes before their next
-            // ones'; pairs with the Release in `release`.
-            let mut bits = self.word(index).swap_in::<E>(0, Acquire);
+            let mut bits = self.word(index).get();
             while bits != 0 {
                 let Some(slot) = slots.next() else { break };
                 let object = (index * WORD + bits.trailing_zeros()) as usize;
@@ -264,11 +258,9 @@ impl Slab {
                 bits &= bits - 1;
                 claimed += 1;
             }
+            self.word(index).set(bits);
             if bits == 0 {
                 summary &= summary - 1;
-            } else {
-                // Relaxed: they were not handed out.
-                self.word(index).fetch_or_in::<E>(bits, Relaxed);
             }
         }
         header.summary.set(summary);
@@ -296,8 +288,7 @@ impl Slab {
     /// Whether an object is free in the slab.
     pub(crate) fn is_free(self, index: u32) -> bool {
         let (word, bit) = Self::place(index);
-        // Relaxed: under the lock of the class; nothing is read of the object.
-        self.word(word).load(Relaxed) & bit != 0
+        self.word(word).get() & bit != 0
     }
 
     /// Makes the objects `bits` of bitmap word `word` free.
@@ -305,12 +296,12 @@ impl Slab {
     /// # Errors
     ///
     /// [`BadObject::Free`] when one is free already: the heap is then broken.
-    pub(crate) fn release<E: Environment>(self, word: u32, bits: usize) -> Result<(), BadObject> {
-        // Release: pairs with the Acquire in `claim`.
-        let old = self.word(word).fetch_or_in::<E>(bits, Release);
-        if old & bits != 0 {
+    pub(crate) fn release(self, word: u32, bits: usize) -> Result<(), BadObject> {
+        let free = self.word(word).get();
+        if free & bits != 0 {
             return Err(BadObject::Free);
         }
+        self.word(word).set(free | bits);
         let header = self.header();
         header.summary.set(header.summary.get() | 1 << word);
         header.free.set(header.free.get() + bits.count_ones() as u16);

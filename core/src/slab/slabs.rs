@@ -163,7 +163,7 @@ impl<C: Config> Slabs<C> {
         let mut claimed = 0;
         while claimed < out.len() {
             let Some(slab) = slabs.fullest() else { break };
-            claimed += slab.claim::<C::Env>(&out[..out.len() - claimed]);
+            claimed += slab.claim(&out[..out.len() - claimed]);
             // SAFETY: it was in a list.
             unsafe { slabs.relink(slab, true) };
         }
@@ -292,7 +292,7 @@ impl<C: Config> Slabs<C> {
             done += 1;
         }
         let was_listed = slab.free() > 0;
-        slab.release::<C::Env>(word, bits).map_err(bad)?;
+        slab.release(word, bits).map_err(bad)?;
         // SAFETY: `was_listed` by S4; what is retired is empty, unlisted and
         // no longer counted.
         unsafe {
