@@ -2,6 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=layout.ld");
     let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
     if linux {
         // Never unloaded: blocks, thread keys and fork handlers outlive
@@ -10,7 +11,10 @@ fn main() {
         // What the library calls of its own is its own: a program that wraps
         // `malloc` or `realloc` would be entered twice.
         let flags = ["-z,nodelete", "-z,now", "-Bsymbolic-functions", "-soname,libgranule.so"];
-        for flag in flags {
+        // Where the library's pages lie in the kernel's windows, see the script.
+        let layout = concat!("-T,", env!("CARGO_MANIFEST_DIR"), "/layout.ld");
+        for flag in flags.into_iter().chain(["-z,max-page-size=65536", "-z,separate-code", layout])
+        {
             println!("cargo:rustc-cdylib-link-arg=-Wl,{flag}");
         }
     }

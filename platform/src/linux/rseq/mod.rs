@@ -138,7 +138,9 @@ fn stopped() -> *mut Tops {
 }
 
 /// A front end of caches per CPU. `S` are its fast paths: tests put broken
-/// ones there.
+/// ones there. In this order most processes write to two places: the first entries,
+/// and the last with the first slots.
+#[repr(C)]
 pub(super) struct CpuSlots<S> {
     /// What fast paths use: `STOPPED` where there is no cache.
     tops: [Entry; NUMBERS + OUTSIDE],
