@@ -13,8 +13,7 @@ fn main() {
         let flags = ["-z,nodelete", "-z,now", "-Bsymbolic-functions", "-soname,libgranule.so"];
         // Where the library's pages lie in the kernel's windows, see the script.
         let layout = concat!("-T,", env!("CARGO_MANIFEST_DIR"), "/layout.ld");
-        for flag in flags.into_iter().chain(["-z,max-page-size=65536", "-z,separate-code", layout])
-        {
+        for flag in flags.into_iter().chain(["-z,separate-code", layout]) {
             println!("cargo:rustc-cdylib-link-arg=-Wl,{flag}");
         }
     }
