@@ -46,7 +46,7 @@ static void allocate_little(void)
 }
 
 /* Pages of the library that are resident because some are touched: 132 KiB as Rust's
- * linker lays it out, 192 as GNU's does. Is one of the rare functions called, it is
+ * linker lays it out, 200 as GNU's does. Is one of the rare functions called, it is
  * 64 more. */
 CASE(library_itself)
 {
