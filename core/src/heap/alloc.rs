@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
-use crate::base::class::Class;
+use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::origin::Caller;
@@ -69,10 +69,24 @@ impl<C: Config> Heap<C> {
         hit
     }
 
-    /// Sizes from [`TABLED`](crate::base::class::TABLED) on, and all while the
+    /// Sizes from [`TABLED`] on, and all while the
     /// front end is not open for hits: a few instructions more.
     #[inline(never)]
     fn alloc_medium(&self, layout: Layout, fill: Fill) -> *mut u8 {
+        // A small size came here because there were no hits yet.
+        if layout.size() >= TABLED && self.is_open() {
+            let class = Self::class(layout);
+            // SAFETY: as just tested.
+            let hit = unsafe { self.pop_first(class) };
+            if hit.is_null() {
+                return self.alloc_slow(layout, class, fill, Caller::UNKNOWN);
+            }
+            if fill == Fill::Zero {
+                // SAFETY: a block of the class, at least the layout's size.
+                unsafe { hit.write_bytes(0, layout.size()) };
+            }
+            return hit;
+        }
         if Self::checks_calls() {
             return self.alloc_checked(layout, fill, Caller::UNKNOWN);
         }
@@ -96,26 +110,38 @@ impl<C: Config> Heap<C> {
     }
 
     /// Whether a request of `size` is worth a [`pop_first`](Self::pop_first);
-    /// not from [`TABLED`](crate::base::class::TABLED) on. For doors of their own.
+    /// not from [`TABLED`] on. For doors of their own.
     #[inline(always)]
     pub fn is_open_for(&self, size: usize) -> bool {
         !C::TIER.checks_calls() && self.front.is_open_for(size)
+    }
+
+    /// Whether there may be hits at all, of whatever size: then the hits of classes
+    /// that no table tells are worth a [`pop_first`](Self::pop_first), too.
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        self.is_open_for(0)
     }
 
     /// An object of `class` from the cache; null on a miss.
     ///
     /// # Safety
     ///
-    /// Caller: has been told by [`is_open_for`](Self::is_open_for) that it is.
+    /// Caller: has been told by [`is_open_for`](Self::is_open_for) or
+    /// [`is_open`](Self::is_open) that it is.
     #[inline(always)]
     pub unsafe fn pop_first(&self, class: Class) -> *mut u8 {
         // SAFETY: by the contract.
         unsafe { self.front.pop_first(class) }
     }
 
-    /// The same at any time, and from any cache there may be.
+    /// The same at any time; before there are hits from any cache there may be.
     #[inline(always)]
     pub fn pop_cached(&self, class: Class) -> *mut u8 {
+        if self.is_open() {
+            // SAFETY: as just tested.
+            return unsafe { self.pop_first(class) };
+        }
         if Self::checks_calls() { null_mut() } else { self.front.pop(class) }
     }
 

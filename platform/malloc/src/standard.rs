@@ -35,7 +35,7 @@ extern "C" fn malloc_medium(size: usize) -> *mut c_void {
         // There are no hits yet, or never where every call is checked.
         return malloc_closed(size);
     }
-    if !heap.is_open_for(0) {
+    if !heap.is_open() {
         return malloc_slow(size);
     }
     // SAFETY: as just tested.
