@@ -133,9 +133,14 @@ CASE(resources_are_equal_by_their_heap)
 
 CASE(a_heap_ends_with_containers_that_are_left)
 {
+    // The tier full has up to 256 MiB of freed blocks wait, whose runs are up to a
+    // fourth longer and count as live; more than that is freed here, then.
+    const char *tier = getenv("GRANULE_CHECK");
+    const bool full = tier != nullptr && strcmp(tier, "full") == 0;
+    const size_t waiting = full ? 336 * MIB : 0;
     granule_stats before, during, after;
     granule_get_stats(&before);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < (full ? 100 : 20); round++) {
         granule::heap heap;
         granule::memory_resource memory(heap);
         using List = std::pmr::list<std::pmr::string>;
@@ -149,7 +154,7 @@ CASE(a_heap_ends_with_containers_that_are_left)
         CHECK_OP(during.live_bytes, >, before.live_bytes + 2 * MIB);
     }
     granule_get_stats(&after);
-    CHECK_OP(after.live_bytes, <, before.live_bytes + MIB / 4);
+    CHECK_OP(after.live_bytes, <, before.live_bytes + waiting + MIB / 4);
 }
 
 CASE(a_reset_ends_blocks_and_keeps_the_heap)

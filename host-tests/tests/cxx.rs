@@ -13,6 +13,15 @@ granule_host_tests::suites! {
     heaps => "cxx_heaps.cpp";
 }
 
+/// Memory that a heap has from the process's waits in quarantine when it ends.
+#[test]
+fn heaps_end_in_the_tier_full() -> Result<()> {
+    let case = "a_heap_ends_with_containers_that_are_left";
+    let program = Source::new("cxx_heaps.cpp").program(Linkage::Dynamic)?;
+    program.run()?.arg(case).env("GRANULE_CHECK", "full").success()?;
+    Ok(())
+}
+
 /// The README's example, and the header in each standard that it says it suits.
 #[test]
 fn the_example_runs_and_the_header_suits_its_standards() -> Result<()> {

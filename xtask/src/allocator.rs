@@ -43,6 +43,8 @@ pub(crate) struct Preload {
     library: Option<PathBuf>,
     /// A variable of the environment, for the allocator to read.
     setting: Option<(&'static str, &'static str)>,
+    /// The file to which instructions are counted, if they are.
+    counts: Option<PathBuf>,
 }
 
 /// Some programs are linked to an allocator of their own (Debian's redis to
@@ -53,19 +55,37 @@ const GLIBC: &str = "libc.so.6";
 impl Preload {
     /// This library, or nothing, proved to serve.
     pub(crate) fn proven(library: Option<PathBuf>) -> Result<Preload> {
-        let preload = Preload { library, setting: None };
+        let preload = Preload { library, setting: None, counts: None };
         preload.prove(&tools::require("cat")?, "/dev/null")?;
         Ok(preload)
     }
 
     /// Nothing: whatever the program is linked to.
     pub(crate) fn plain() -> Preload {
-        Preload { library: None, setting: None }
+        Preload { library: None, setting: None, counts: None }
     }
 
     /// The same with a variable of the environment.
     pub(crate) fn with_setting(&self, name: &'static str, value: &'static str) -> Preload {
         Preload { setting: Some((name, value)), ..self.clone() }
+    }
+
+    /// The same under cachegrind, which writes counts of instructions to `file`, with
+    /// caches of threads.
+    pub(crate) fn counted(&self, file: &Path) -> Preload {
+        Preload { counts: Some(file.to_owned()), ..self.clone() }
+    }
+
+    /// `job` under who counts, if somebody does.
+    pub(crate) fn through(&self, job: Job) -> Job {
+        let Some(file) = &self.counts else { return job };
+        let mut out = std::ffi::OsString::from("--cachegrind-out-file=");
+        out.push(file);
+        let job = job.through("valgrind", |own| {
+            own.extend(["-q", "--tool=cachegrind", "--cache-sim=no"].map(Into::into));
+            own.push(out);
+        });
+        job.env("GRANULE_FRONTEND", "thread")
     }
 
     /// Says it to `job`.
@@ -188,7 +208,7 @@ mod tests {
     #[test]
     fn a_library_without_malloc_is_found_out() {
         // libm is always there, can be preloaded, and exports no malloc.
-        let preload = Preload { library: Some("libm.so.6".into()), setting: None };
+        let preload = Preload { library: Some("libm.so.6".into()), setting: None, counts: None };
         let cat = tools::require("cat").expect("every system has cat");
         let error = preload.prove(&cat, "/dev/null").expect_err("libm is no allocator");
         assert!(error.to_string().contains("not active"), "{error}");

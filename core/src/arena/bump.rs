@@ -22,12 +22,16 @@ const UNIT: usize = 8;
 /// Where no chunk is: there is room for blocks of no bytes.
 const NOWHERE: *mut u8 = core::ptr::without_provenance_mut(ALIGN);
 
-/// At the start of each chunk.
+/// At the start of each chunk. As long as the cursor behind it is to be aligned,
+/// also where words are of 32 bits.
+#[repr(align(8))]
 struct Header {
     /// The chunk to go on with.
     next: *mut Header,
     layout: Layout,
 }
+
+const _: () = assert!(size_of::<Header>().is_multiple_of(UNIT), "A1, at a chunk's start");
 
 /// Where a bump stands.
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::*;
+use crate::base::sync::modelled::{interrupt_after, interrupt_now};
 use crate::check::model::{Model, spawn};
-use crate::check::model_surroundings::ModelEnv;
+use crate::check::model_surroundings::{ModelEnv, OneThread};
 
 /// A stack and its blocks, which are writable as long as somebody has them.
-struct Stack {
-    deferred: Deferred<ModelEnv>,
+struct Stack<E = ModelEnv> {
+    deferred: Deferred<E>,
     blocks: [Block; 3],
 }
 
@@ -20,7 +21,7 @@ struct Block(core::cell::UnsafeCell<[usize; 2]>);
 // SAFETY: the model hands each block to one thread at a time.
 unsafe impl Sync for Block {}
 
-impl Stack {
+impl<E: Environment> Stack<E> {
     fn new() -> Arc<Self> {
         Arc::new(Self { deferred: Deferred::new(), blocks: [const { Block::new() }; 3] })
     }
@@ -36,7 +37,12 @@ impl Stack {
 
     /// Takes all blocks and uses them; their numbers.
     fn take(&self) -> Vec<usize> {
-        let taken: Vec<_> = self.deferred.take().collect();
+        self.numbers(self.deferred.take())
+    }
+
+    /// Uses blocks taken out; their numbers.
+    fn numbers(&self, taken: Taken) -> Vec<usize> {
+        let taken: Vec<_> = taken.collect();
         let number = |block: &NonNull<u8>| {
             let own = |own: &Block| own.0.get().addr() == block.addr().get();
             self.blocks.iter().position(own).expect("one of ours")
@@ -56,7 +62,7 @@ impl Block {
 #[test]
 fn a_block_comes_out_once() {
     Model::new(|| {
-        let stack = Stack::new();
+        let stack = Stack::<ModelEnv>::new();
         let other = Arc::clone(&stack);
         let other = spawn(move || {
             other.push(0);
@@ -73,4 +79,38 @@ fn a_block_comes_out_once() {
         assert_eq!(all, [0, 1, 2], "N1");
     })
     .verify(&["deferred.rs: self.head"]);
+}
+
+/// What a thread takes out, and what is left, when its handler comes after so many
+/// accesses and puts another block in.
+fn handled(accesses: usize, take: fn(&Deferred<OneThread>) -> Taken) {
+    let stack = Stack::<OneThread>::new();
+    stack.push(0);
+    let own = Arc::clone(&stack);
+    interrupt_after(accesses, move || own.push(1));
+    let mut all = stack.numbers(take(&stack.deferred));
+    stack.push(2);
+    interrupt_now();
+    all.extend(stack.take());
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2], "N1");
+}
+
+#[test]
+fn a_handler_of_the_only_thread_loses_no_block() {
+    let mut steps = 1;
+    while Model::new(move || handled(steps, Deferred::take)).comes() {
+        steps += 1;
+    }
+    assert!(steps > 2, "only {steps} steps");
+}
+
+/// As other updates are made where a process has one thread.
+#[test]
+fn a_load_and_a_store_in_its_place_lose_one() {
+    let stepwise = |stack: &Deferred<OneThread>| {
+        Taken(stack.head.swap_in::<OneThread>(null_mut(), Ordering::Acquire))
+    };
+    let broken = |steps| Model::new(move || handled(steps, stepwise)).is_broken();
+    assert!((1..8).any(broken), "it must fail somewhere");
 }

@@ -44,6 +44,33 @@ unsafe impl Environment for ModelEnv {
     }
 }
 
+/// A process of one thread, whose handlers are kept out of nothing.
+pub(crate) struct OneThread;
+
+// SAFETY: a model's thread and its interrupt, which only makes calls that may not
+// wait.
+unsafe impl Environment for OneThread {
+    type Exclusion = ();
+
+    fn shared() -> bool {
+        false
+    }
+
+    fn exclude() {}
+
+    fn wait(spins: u32) {
+        ModelEnv::wait(spins);
+    }
+
+    fn now_ms() -> u32 {
+        0
+    }
+
+    fn fatal(fault: Fault) -> ! {
+        ModelEnv::fatal(fault)
+    }
+}
+
 /// How a CPU keeps its promises.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeps {

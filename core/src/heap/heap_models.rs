@@ -6,13 +6,12 @@ use std::vec::Vec;
 
 use super::*;
 use crate::base::config::Config;
-use crate::base::env::Environment;
 use crate::base::sync::modelled::{interrupt_after, interrupt_now};
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
 use crate::check::model::{Model, migrate, spawn};
 use crate::check::model_surroundings::{
-    ALL, CANNOT_QUIESCE, ModelCpu, ModelEnv, NOT_ALONE, Owned, PAGE, heap, use_object,
+    ALL, CANNOT_QUIESCE, ModelCpu, NOT_ALONE, OneThread, Owned, PAGE, heap, use_object,
 };
 use crate::provider::Capabilities;
 
@@ -101,33 +100,6 @@ fn an_interrupt_at_any_step_loses_nothing() {
         steps += 1;
     }
     assert!(steps > 100, "only {steps} steps");
-}
-
-/// A process of one thread, whose handlers are kept out of nothing.
-struct OneThread;
-
-// SAFETY: a model's thread and its interrupt, which only makes calls that may not
-// wait.
-unsafe impl Environment for OneThread {
-    type Exclusion = ();
-
-    fn shared() -> bool {
-        false
-    }
-
-    fn exclude() {}
-
-    fn wait(spins: u32) {
-        ModelEnv::wait(spins);
-    }
-
-    fn now_ms() -> u32 {
-        0
-    }
-
-    fn fatal(fault: crate::base::fault::Fault) -> ! {
-        ModelEnv::fatal(fault)
-    }
 }
 
 struct OneThreadConfig;

@@ -11,6 +11,7 @@
 //! Restartable sequences do not run under valgrind, which knows no `rseq`: with
 //! the caches of CPUs `granule-hits` counts step by step, where it can.
 
+use super::programs;
 use crate::process::Job;
 use crate::setup::{self, Need};
 use crate::table::{Cell, Table, Tone, heading};
@@ -27,6 +28,10 @@ pub(crate) struct Options {
     /// Write what was counted to the committed table
     #[arg(long)]
     accept: bool,
+    /// Of whole programs instead, by tier of checks and with sampled guard pages;
+    /// fails where they cost more than they may. Some minutes
+    #[arg(long, conflicts_with = "accept")]
+    programs: bool,
 }
 
 /// Who counts.
@@ -108,6 +113,9 @@ type Tables = BTreeMap<String, Counts>;
 
 /// Runs `cargo xtask bench instructions`.
 pub(super) fn run(options: &Options) -> Outcome {
+    if options.programs {
+        return programs::run();
+    }
     let (now, mut tables) = (count()?, read()?);
     let before = tables.get(std::env::consts::ARCH).cloned().unwrap_or_default();
     print(&before, &now);

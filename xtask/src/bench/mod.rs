@@ -11,6 +11,7 @@
 mod html;
 pub(crate) mod instructions;
 mod peers;
+mod programs;
 mod report;
 mod runner;
 mod rust_door;

@@ -145,7 +145,7 @@ impl Program {
 impl Stage<'_> {
     /// A job of the program `tool` on this stage's allocator, in its folder.
     pub(crate) fn job(&self, tool: &str) -> Result<Job> {
-        Ok(self.under.apply(self.bystander(tool)?))
+        Ok(self.under.through(self.under.apply(self.bystander(tool)?)))
     }
 
     /// A job in this stage's folder that runs on whatever it is linked to.

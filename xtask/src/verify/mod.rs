@@ -3,9 +3,9 @@
 
 mod sanitizers;
 
-use crate::Outcome;
 use crate::test::workspace_tests::{shown, stream};
 use crate::test::{fuzz, miri, models, perform_all, retain};
+use crate::{Outcome, workspace};
 use anyhow::Result;
 use clap::Args;
 use std::time::Duration;
@@ -30,11 +30,18 @@ const PREEMPTIONS: &str = "4";
 /// Runs `cargo xtask verify`.
 pub(crate) fn run(options: &Options) -> Outcome {
     let mut stages = vec![shown("models, with more preemptions", || stream(more_models()?))];
+    stages.push(shown("locks, a fault at each", || stream(every_lock()?)));
     stages.extend(fuzz::stages(Duration::from_secs(60 * options.minutes)));
     stages.extend(sanitizers::stages());
     stages.extend(miri::stages());
     retain(&mut stages, &options.names)?;
     Ok(perform_all(stages, options.fail_fast))
+}
+
+/// Where `cargo xtask test` takes one lock in some dozens.
+fn every_lock() -> Result<crate::process::Job> {
+    let job = workspace::cargo(["test", "--package", "granule-core", "--lib", "lock_faults"])?;
+    Ok(job.env("GRANULE_LOCK_STEP", "1").timeout(Duration::from_secs(3600)))
 }
 
 /// The models, optimised, for there are a hundred times as many executions.
