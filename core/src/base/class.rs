@@ -42,7 +42,7 @@ pub const MAX_CLASS_ALIGN: usize = PAGE_SIZE;
 
 /// Words in the bitmap of the smallest slab: what fits in the descriptors of
 /// four pages behind a slab's header.
-const MAX_OBJECTS: u32 = 27 * 64;
+const MAX_OBJECTS: u32 = 26 * 64;
 
 /// The logarithm of [`MAX_SMALL`]: where the classes of runs start.
 const RUN_SHIFT: u32 = MAX_SMALL.ilog2();

@@ -34,6 +34,12 @@ pub struct Limits {
     pub purge_min_pages: u32,
     /// Time after which an idle free run is purged; 0 at the next occasion.
     pub purge_delay_ms: u32,
+    /// Idle memory is purged before its time when what is in use and what is free
+    /// are together so many per cent above what was in use at once lately ...
+    /// [`NEVER`](Self::NEVER) turns that off.
+    pub excess_percent: u32,
+    /// ... and so many bytes above it.
+    pub excess_min: usize,
     /// Time after which an empty region is released.
     pub release_delay_ms: u32,
     /// Free memory that stays, however long it is idle: what is resident is
@@ -109,6 +115,8 @@ impl Limits {
         drain_idle_ms: Self::NEVER,
         purge_min_pages: 16,
         purge_delay_ms: 100,
+        excess_percent: 25,
+        excess_min: 2 << 20,
         release_delay_ms: 5000,
         resident_min: 0,
         commit_min: 1 << 20,
@@ -128,6 +136,8 @@ impl Limits {
         drain_idle_ms: Self::NEVER,
         purge_min_pages: 4,
         purge_delay_ms: 20,
+        excess_percent: 12,
+        excess_min: 1 << 20,
         release_delay_ms: 500,
         resident_min: 0,
         commit_min: 256 << 10,
@@ -147,6 +157,8 @@ impl Limits {
         drain_idle_ms: Self::NEVER,
         purge_min_pages: 16,
         purge_delay_ms: 2000,
+        excess_percent: Self::NEVER,
+        excess_min: 0,
         release_delay_ms: 60_000,
         resident_min: 16 << 20,
         commit_min: 4 << 20,

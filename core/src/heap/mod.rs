@@ -27,7 +27,8 @@
 //! - `check`: the invariants of a heap at rest, verified;
 //! - `checked`: the tiers that verify every call;
 //! - `sampled`: guard pages around one block in many;
-//! - `upkeep`: ticks, out-of-memory reclaim, fork, threads' ends.
+//! - `idle`: ticks: what is idle goes back;
+//! - `upkeep`: out-of-memory reclaim, fork, threads' ends.
 
 mod alloc;
 mod batch;
@@ -35,6 +36,7 @@ mod check;
 mod checked;
 mod cpus;
 mod free;
+mod idle;
 mod local;
 mod nested;
 mod nolock;
@@ -74,6 +76,7 @@ pub struct Heap<C: Config> {
     pub(crate) cache: Cache<C>,
     checks: Checks<C>,
     sampler: Sampler<C>,
+    looks: idle::Looks,
     pub(crate) provider: C::Pages,
 }
 
@@ -98,6 +101,7 @@ impl<C: Config> Heap<C> {
             cache: Cache::new(),
             checks: Checks::new(),
             sampler: Sampler::new(),
+            looks: idle::Looks::new(),
             provider,
         }
     }
@@ -182,7 +186,8 @@ impl<C: Config> Heap<C> {
         };
         let mut slab_run_bytes = 0;
         for class in Class::all() {
-            let slabs = self.class_stats(class);
+            let slabs = self.slabs.stats(class);
+            stats.slab_purged_bytes += slabs.purged * crate::base::units::PAGE_SIZE;
             stats.slabs += slabs.slabs;
             stats.slab_bytes += slabs.capacity * class.size();
             stats.slab_free_bytes += slabs.free * class.size();

@@ -1,4 +1,4 @@
-//! What keeps a heap in shape: ticks, reclaim, the ends of threads, fork.
+//! What keeps a heap in shape: reclaim, the ends of threads, fork.
 
 use core::ptr::NonNull;
 
@@ -10,28 +10,7 @@ use crate::cache::FrontEnd;
 use crate::cache::slot::Slot;
 use crate::region::purge::Urgency;
 
-/// Milliseconds between two looks at what is idle.
-const TICK_MS: u32 = 50;
-
 impl<C: Config> Heap<C> {
-    /// Now and then, when something is freed: gives back what has been idle. There is
-    /// no thread for it; a heap nobody uses keeps what it has.
-    #[inline]
-    pub(super) fn tick(&self, now: u32) {
-        if self.regions.tick_is_due(now, TICK_MS) {
-            self.tick_now(now);
-        }
-    }
-
-    #[cold]
-    fn tick_now(&self, now: u32) {
-        self.cache.registry.end_shortage(now);
-        self.cache.drain_idle(self.lower(), now);
-        self.cache.trim_depots(self.lower());
-        self.cache.age_runs();
-        self.regions.give_back(&self.provider, now, Urgency::Idle);
-    }
-
     /// Gives back all memory that is free: drains every cache it can reach
     /// (others follow at their next miss), returns empty slabs, purges free
     /// runs, releases empty regions. Returns the bytes given to the provider.
@@ -42,7 +21,8 @@ impl<C: Config> Heap<C> {
         }
         self.cache.drain_all(self.lower());
         self.slabs.return_empty(&self.regions);
-        self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
+        let given = self.slabs.purge_all(&self.regions, &self.provider);
+        given + self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
     }
 
     /// Adds memory of the caller's to the heap, at any time and any number of

@@ -24,6 +24,8 @@ pub struct Stats {
     pub slab_bytes: usize,
     /// Objects free in slabs.
     pub slab_free_bytes: usize,
+    /// Pages of slabs, without an object in use, whose memory was given back.
+    pub slab_purged_bytes: usize,
     /// Objects cached in slots and depot.
     pub cached_bytes: usize,
     /// Runs of pages cached for the next large blocks.

@@ -24,8 +24,19 @@ use crate::provider::{Capabilities, PageProvider};
 pub(crate) enum Urgency {
     /// What has been idle for the configured delays.
     Idle,
+    /// About so many bytes of what has been idle for `rested_ms`; no region.
+    Excess { bytes: usize, rested_ms: u32 },
     /// All that is free.
     All,
+}
+
+/// What regions hold, in bytes, as far as every look asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionUsage {
+    /// In used runs.
+    pub used: usize,
+    /// Free, and maybe with memory behind.
+    pub resident_free: usize,
 }
 
 /// What is to be purged.
@@ -59,16 +70,24 @@ impl Wanted {
         machine_page: usize,
         now: u32,
         urgency: Urgency,
+        resident: impl FnOnce() -> usize,
     ) -> Option<Self> {
         let limits = C::limits();
         let smallest = (machine_page / PAGE_SIZE) as u32;
         let huge = limits.huge_pages == HugePages::Wanted && can.contains(Capabilities::HUGE);
         match urgency {
             Urgency::Idle if limits.purge_delay_ms == Limits::NEVER => None,
-            Urgency::Idle => {
+            Urgency::Idle | Urgency::Excess { .. } => {
                 let unit = if huge { HUGE.max(smallest) } else { smallest };
-                let (min_len, delay) = (limits.purge_min_pages.max(unit), limits.purge_delay_ms);
+                let min_len = limits.purge_min_pages.max(unit);
                 let keep = limits.resident_min >> PAGE_SHIFT;
+                let (delay, keep) = match urgency {
+                    Urgency::Excess { bytes, rested_ms } => {
+                        let most = bytes.div_ceil(PAGE_SIZE);
+                        (rested_ms, keep.max(resident().saturating_sub(most)))
+                    }
+                    _ => (limits.purge_delay_ms, keep),
+                };
                 Some(Self { min_len, unit, now, delay, keep, unseen: false })
             }
             Urgency::All => {
@@ -106,7 +125,11 @@ impl Wanted {
 impl<C: Config> Regions<C> {
     /// Gives idle memory back. Returns the bytes given.
     pub(crate) fn give_back(&self, provider: &C::Pages, now: u32, urgency: Urgency) -> usize {
-        self.purge(provider, now, urgency) + self.release(provider, now, urgency)
+        let purged = self.purge(provider, now, urgency);
+        match urgency {
+            Urgency::Excess { .. } => purged,
+            Urgency::Idle | Urgency::All => purged + self.release(provider, now, urgency),
+        }
     }
 
     fn purge(&self, provider: &C::Pages, now: u32, urgency: Urgency) -> usize {
@@ -115,9 +138,9 @@ impl<C: Config> Regions<C> {
             return 0;
         }
         let machine_page = provider.page_size();
-        let Some(wanted) = Wanted::new::<C>(capabilities, machine_page, now, urgency) else {
-            return 0;
-        };
+        let resident = || self.usage().resident_free >> PAGE_SHIFT;
+        let wanted = Wanted::new::<C>(capabilities, machine_page, now, urgency, resident);
+        let Some(wanted) = wanted else { return 0 };
         let mut given = 0;
         // Each page is looked at once: what comes back is no longer resident.
         while let Some(part) = self.take_idle(&wanted) {
@@ -176,6 +199,15 @@ impl<C: Config> Regions<C> {
                 inner_pages: PageCount(inner.len()),
             })
         })
+    }
+
+    /// What is used, and what is free, see there.
+    pub(crate) fn usage(&self) -> RegionUsage {
+        let _set = self.set.lock();
+        // SAFETY: the lock is held; no reference to a state is alive.
+        let sum = |of: fn(&State) -> u32| unsafe { self.sum(of) } << PAGE_SHIFT;
+        let resident_free = sum(|state| state.runs.resident_granules());
+        RegionUsage { used: sum(State::used), resident_free }
     }
 
     /// Adds up what regions say of their states.

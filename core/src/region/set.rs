@@ -3,6 +3,7 @@
 //! Locks: `growth`, then `set`. The provider's `commit` is called under
 //! `set`; `reserve` and `release` only under `growth`; `purge` under neither.
 
+use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 
 use super::directory::{Directory, Entry};
@@ -234,6 +235,21 @@ impl<C: Config> Regions<C> {
         now: u32,
     ) -> Result<(), NotARun> {
         self.give_stamped(start, contents.stamp(now))
+    }
+
+    /// The same for a run of which all but the pages `kept`, counted from its
+    /// first, have been purged.
+    pub(crate) fn give_sparse(
+        &self,
+        start: NonNull<u8>,
+        kept: Range<u32>,
+        now: u32,
+    ) -> Result<(), NotARun> {
+        let located = self.locate(start.as_ptr()).ok_or(NotARun)?;
+        let kept = Span { start: located.page + kept.start, end: located.page + kept.end };
+        let zeroes = located.capabilities().contains(Capabilities::PURGE_ZEROES);
+        let dirty = if zeroes { kept } else { Span::ALL };
+        self.give_stamped(start, Stamp { dirty, resident: kept, since: now })
     }
 
     /// The same, where more is known of the run.

@@ -3,8 +3,9 @@
 //! A refill takes from the fullest slab, so that sparse ones run empty and go
 //! back: four lists by quarters of occupancy decide, newest first in each.
 
-use super::header::Slab;
+use super::header::{SETTLED, Slab};
 use crate::base::class::Class;
+use crate::base::sync::atomic::AtomicPtr;
 use crate::base::violation::Violation;
 use crate::provider::Node;
 
@@ -18,8 +19,18 @@ pub(crate) struct ClassSlabs {
     pub slabs: u32,
     /// Slabs in lists.
     pub partial: u32,
+    /// Objects free in them (S3).
+    pub free: usize,
     /// Slabs ever made: the colour's turn.
     pub made: u32,
+    /// Pages of these slabs that have been given back (S5).
+    pub purged: u32,
+    /// The number of the last look, never [`SETTLED`].
+    look: u16,
+    /// Lists that the walk has still to go to, from the last one; 0 between two.
+    lists_left: u8,
+    /// Where it goes on in the one that it has come to.
+    next: Option<Slab>,
 }
 
 // SAFETY: the slabs are the heap's own and are reached under the lock.
@@ -32,7 +43,84 @@ fn fill_of(slab: Slab) -> u8 {
 
 impl ClassSlabs {
     pub(crate) const fn new() -> Self {
-        Self { lists: [None; FILLS], slabs: 0, partial: 0, made: 0 }
+        Self {
+            lists: [None; FILLS],
+            slabs: 0,
+            partial: 0,
+            free: 0,
+            made: 0,
+            purged: 0,
+            look: SETTLED + 1,
+            lists_left: 0,
+            next: None,
+        }
+    }
+
+    /// Claims up to `out.len()` objects of a slab in a list, as
+    /// [`Slab::claim`].
+    pub(crate) fn claim(&mut self, slab: Slab, out: &[AtomicPtr<u8>]) -> usize {
+        self.touch(slab);
+        let claimed = if slab.purged() == 0 {
+            slab.claim(out)
+        } else {
+            let before = slab.purged().count_ones();
+            let claimed = slab.claim_sparse(out);
+            self.purged -= before - slab.purged().count_ones();
+            claimed
+        };
+        self.free -= claimed;
+        claimed
+    }
+
+    /// Notes that a slab changes.
+    #[inline]
+    pub(crate) fn touch(&self, slab: Slab) {
+        slab.set_touched(self.look);
+    }
+
+    /// Begins a new look.
+    pub(super) fn note_look(&mut self) {
+        self.look = self.look.wrapping_add(1).max(SETTLED + 1);
+    }
+
+    /// Whether a slab has not changed since `looks` looks, the last one among them,
+    /// began, and is not settled; with 0, in any case.
+    pub(super) fn has_rested(&self, slab: Slab, looks: u16) -> bool {
+        let touched = slab.touched();
+        looks == 0 || (touched != SETTLED && self.look.wrapping_sub(touched) >= looks)
+    }
+
+    /// Notes that there is nothing to do for a slab until it changes.
+    pub(super) fn settle(&self, slab: Slab) {
+        slab.set_touched(SETTLED);
+    }
+
+    /// Begins a walk unless one is under way.
+    pub(super) fn begin_walk(&mut self) {
+        if self.next.is_none() && self.lists_left == 0 {
+            self.lists_left = FILLS as u8;
+        }
+    }
+
+    /// The next slab of the walk, sparse ones first; `None` at its end.
+    pub(super) fn walk(&mut self) -> Option<Slab> {
+        while self.next.is_none() {
+            self.lists_left = self.lists_left.checked_sub(1)?;
+            self.next = self.lists[usize::from(self.lists_left)];
+        }
+        let slab = self.next?;
+        self.next = slab.next();
+        Some(slab)
+    }
+
+    /// Lets the walk come to the slab that it came to last once more.
+    pub(super) fn walk_back_to(&mut self, slab: Slab) {
+        self.next = Some(slab);
+    }
+
+    /// Ends the walk that is under way.
+    pub(super) fn end_walk(&mut self) {
+        (self.next, self.lists_left) = (None, 0);
     }
 
     /// A slab of the fullest that have a free object.
@@ -64,6 +152,9 @@ impl ClassSlabs {
     /// Caller: the slab is in a list of this class.
     pub(crate) unsafe fn unlink(&mut self, slab: Slab) {
         let (next, previous) = (slab.next(), slab.previous());
+        if self.next == Some(slab) {
+            self.next = next;
+        }
         match previous {
             Some(previous) => previous.set_next(next),
             None => self.lists[usize::from(slab.fill())] = next,
@@ -98,16 +189,11 @@ impl ClassSlabs {
         core::iter::successors(self.lists[fill], |slab| slab.next())
     }
 
-    /// Objects free in slabs.
-    pub(crate) fn free_objects(&self) -> usize {
-        (0..FILLS).flat_map(|fill| self.list(fill)).map(|slab| slab.free() as usize).sum()
-    }
-
     /// Verifies S4: each listed slab has free objects and is in the list of its
     /// fill, linked both ways, and they are as many as counted; and the slabs
     /// themselves.
     pub(crate) fn check(&self, class: Class, node: Node) -> Result<(), Violation> {
-        let mut listed = 0;
+        let (mut listed, mut free, mut purged) = (0, 0, 0);
         for fill in 0..FILLS {
             let mut before = None;
             for slab in self.list(fill) {
@@ -122,9 +208,13 @@ impl ClassSlabs {
                 let right = slab.free() > 0 && fill_of(slab) == slab.fill();
                 ensure(right && usize::from(slab.fill()) == fill, "a slab in a wrong list")?;
                 slab.check()?;
+                free += slab.free() as usize;
+                purged += slab.purged().count_ones();
                 before = Some(slab);
             }
         }
+        Violation::unless(free == self.free, "S3", "free objects that are not counted", 0)?;
+        Violation::unless(purged == self.purged, "S5", "pages given back that are not counted", 0)?;
         let counted = listed == self.partial && self.partial <= self.slabs;
         Violation::unless(counted, "S4", "a slab with free objects that is in no list", 0)
     }
@@ -137,12 +227,26 @@ impl ClassSlabs {
         }
     }
 
+    /// Counts a new slab, whose objects are free.
+    pub(super) fn count(&mut self, slab: Slab) {
+        self.slabs += 1;
+        self.free += slab.free() as usize;
+        self.touch(slab);
+    }
+
+    /// Counts a slab that leaves no more.
+    pub(super) fn forget(&mut self, slab: Slab) {
+        self.slabs -= 1;
+        self.free -= slab.free() as usize;
+        self.purged -= slab.purged().count_ones();
+    }
+
     /// Takes the first wholly free slab out of its list.
     pub(crate) fn take_empty(&mut self) -> Option<Slab> {
         let slab = self.list(FILLS - 1).find(|slab| slab.is_empty())?;
         // SAFETY: it is in a list.
         unsafe { self.unlink(slab) };
-        self.slabs -= 1;
+        self.forget(slab);
         Some(slab)
     }
 }

@@ -1,7 +1,7 @@
 //! One slab: header and bitmap, in the descriptors of its pages.
 //!
 //! ```text
-//! descriptors ┌ next ┬ previous ┬ first ┬ summary ┬ free ┬ class, fill, node ┬ bitmap: 1 = free …
+//! descriptors ┌ next ┬ previous ┬ first ┬ summary ┬ purged ┬ free … node ┬ bitmap: 1 = free …
 //! pages       ┌ colour ┬ object 0 ┬ object 1 ┬ … ┬ rest
 //! ```
 //!
@@ -10,7 +10,9 @@
 //!   slab*: neither live nor cached;
 //! - S2: bit `w` of `summary` is 1 exactly when word `w` is not 0;
 //! - S3: `free` is the number of bits set;
-//! - S4: a slab is in the list `fill` of its class exactly when `free > 0`.
+//! - S4: a slab is in the list `fill` of its class exactly when `free > 0`;
+//! - S5: every object on a page whose bit of `purged` is 1 is free in the slab,
+//!   and the class counts these pages.
 //!
 //! A [`Slab`] is a pointer to all of this and is passed by value: a reference
 //! to the header would not reach the bitmap behind it.
@@ -27,7 +29,7 @@ use crate::provider::Node;
 use crate::region::DESCRIPTOR_BYTES;
 
 /// Objects that one word of the bitmap stands for.
-const WORD: u32 = usize::BITS;
+pub(super) const WORD: u32 = usize::BITS;
 
 /// Bytes of a cache line, the step of colours.
 const CACHE_LINE: usize = 64;
@@ -50,7 +52,11 @@ struct Header {
     /// Object 0.
     first: NonNull<u8>,
     summary: Cell<u64>,
+    /// A bit a page: its memory was given back, see [`pages`](super::pages).
+    purged: Cell<u64>,
     free: Cell<u16>,
+    /// The look after which it last changed, or [`SETTLED`].
+    touched: Cell<u16>,
     class: u8,
     /// The list it is in.
     fill: Cell<u8>,
@@ -69,9 +75,13 @@ const _: () = {
         let bytes = BITMAP_AT + words * size_of::<usize>();
         assert!(bytes <= info.slab_pages as usize * DESCRIPTOR_BYTES, "bitmap in descriptors");
         assert!(words <= 64, "summary has a bit for each word");
+        assert!(info.slab_pages <= 64, "purged has a bit for each page");
         class += 1;
     }
 };
+
+/// Said of a slab that has nothing to purge until it changes; no look's number.
+pub(super) const SETTLED: u16 = 0;
 
 /// An object given to [`Slab::release`] is free already, or is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +122,9 @@ impl Slab {
                 previous: Cell::new(None),
                 first: start.add(colour),
                 summary: Cell::new(u64::MAX >> (64 - words)),
+                purged: Cell::new(0),
                 free: Cell::new(info.objects as u16),
+                touched: Cell::new(SETTLED),
                 class: class.byte(),
                 fill: Cell::new(0),
                 // Below `Config::NODES`, see `Slabs`.
@@ -176,13 +188,36 @@ impl Slab {
         self.header().fill.set(fill);
     }
 
+    /// The pages given back, a bit each.
+    pub(super) fn purged(self) -> u64 {
+        self.header().purged.get()
+    }
+
+    /// Says which pages are given back (S5).
+    pub(super) fn set_purged(self, pages: u64) {
+        self.header().purged.set(pages);
+    }
+
+    /// The look after which it last changed, or [`SETTLED`].
+    pub(super) fn touched(self) -> u16 {
+        self.header().touched.get()
+    }
+
+    /// Says so.
+    pub(super) fn set_touched(self, look: u16) {
+        self.header().touched.set(look);
+    }
+
+    /// Bytes from the run's first to object 0's.
+    pub(super) fn colour(self) -> usize {
+        let bytes = self.info().slab_pages as usize * PAGE_SIZE;
+        self.header().first.addr().get() & (bytes - 1)
+    }
+
     /// First byte of the run of pages.
     pub(crate) fn run_start(self) -> NonNull<u8> {
-        let bytes = self.info().slab_pages as usize * PAGE_SIZE;
-        let first = self.header().first;
-        let colour = first.addr().get() & (bytes - 1);
         // SAFETY: the run is aligned to its size and the colour is less.
-        unsafe { first.sub(colour) }
+        unsafe { self.header().first.sub(self.colour()) }
     }
 
     /// Objects free.
@@ -228,7 +263,10 @@ impl Slab {
         ensure(free == self.free(), "S3", "a count that is not its bitmap's")?;
         let beyond = objects % WORD;
         let none = beyond == 0 || bits(words - 1) >> beyond == 0;
-        ensure(none, "S1", "a free object that there is not")
+        ensure(none, "S1", "a free object that there is not")?;
+        let mut purged = (0..self.info().slab_pages).filter(|page| self.purged() >> page & 1 != 0);
+        let free = purged.all(|page| self.are_free(&(page..page + 1)));
+        ensure(free, "S5", "a page given back that holds an object in use")
     }
 
     /// Fails unless all that [`check`](Self::check) verifies holds.
@@ -268,6 +306,33 @@ impl Slab {
         claimed
     }
 
+    /// The free objects of bitmap word `word`.
+    pub(super) fn free_bits(self, word: u32) -> usize {
+        self.word(word).get()
+    }
+
+    /// The words of the bitmap that are not 0, a bit each (S2).
+    pub(super) fn summary(self) -> u64 {
+        self.header().summary.get()
+    }
+
+    /// Claims the objects `bits` of bitmap word `word`, all of them free.
+    pub(super) fn take(self, word: u32, bits: usize) {
+        let left = self.word(word).get() & !bits;
+        self.word(word).set(left);
+        let header = self.header();
+        if left == 0 {
+            header.summary.set(header.summary.get() & !(1 << word));
+        }
+        header.free.set(header.free.get() - bits.count_ones() as u16);
+    }
+
+    /// Where an object starts.
+    pub(super) fn object(self, index: u32) -> NonNull<u8> {
+        // SAFETY: the caller's index is that of one of the slab's objects.
+        unsafe { self.header().first.add((index * self.info().size) as usize) }
+    }
+
     /// The index of the object that starts at `address`.
     pub(crate) fn index_of(self, address: usize) -> Result<u32, BadObject> {
         let info = self.info();
@@ -288,7 +353,7 @@ impl Slab {
     /// Whether an object is free in the slab.
     pub(crate) fn is_free(self, index: u32) -> bool {
         let (word, bit) = Self::place(index);
-        self.word(word).get() & bit != 0
+        self.free_bits(word) & bit != 0
     }
 
     /// Makes the objects `bits` of bitmap word `word` free.

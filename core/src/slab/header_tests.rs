@@ -46,4 +46,11 @@ fn every_fault_is_found() {
         slab.word(last).set(slab.word(last).get() ^ (1 | 1 << (WORD - 1)));
     };
     assert_eq!(broken(fault), "S1");
+    // A page given back that an object is on.
+    let fault = |slab: Slab| {
+        let taken = [AtomicPtr::new(core::ptr::null_mut())];
+        assert_eq!(slab.claim(&taken), 1);
+        slab.set_purged(1);
+    };
+    assert_eq!(broken(fault), "S5");
 }

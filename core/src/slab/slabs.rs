@@ -16,16 +16,18 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::sync::Lock;
-use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 use crate::base::units::PageCount;
 use crate::base::violation::Violation;
 use crate::provider::Node;
 use crate::region::nodes::nodes;
-use crate::region::{Contents, Located, Near, PerNode, Regions};
+use crate::region::{Located, Near, PerNode, Regions};
 
 /// The slabs of a heap.
 pub(crate) struct Slabs<C: Config> {
-    nodes: PerNode<Classes<C>, C::Env>,
+    pub(super) nodes: PerNode<Classes<C>, C::Env>,
+    /// The class whose slabs are walked over next, see [`idle`](super::idle).
+    pub(super) turn: AtomicU32,
 }
 
 /// A node's slabs, by class.
@@ -42,12 +44,41 @@ pub(crate) struct SlabStats {
     pub slabs: usize,
     pub capacity: usize,
     pub free: usize,
+    /// Pages that have been given back.
+    pub purged: usize,
 }
 
 /// Emptied slabs on their way back, linked by `next`.
-struct Retired(Option<Slab>);
+pub(super) struct Retired(Option<Slab>);
 
 impl Retired {
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// Puts a slab some of whose objects became free where it belongs: on its
+    /// way back if it is empty and not the last of its class that is not full.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the slab is of that class, and `was_listed` is true exactly
+    /// when it is in a list.
+    pub(super) unsafe fn settle(&mut self, slabs: &mut ClassSlabs, slab: Slab, was_listed: bool) {
+        // SAFETY: by the contract; what is retired is empty, unlisted and no
+        // longer counted.
+        unsafe {
+            if slab.is_empty() && slabs.partial > u32::from(was_listed) {
+                if was_listed {
+                    slabs.unlink(slab);
+                }
+                slabs.forget(slab);
+                self.push(slab);
+            } else {
+                slabs.relink(slab, was_listed);
+            }
+        }
+    }
+
     /// # Safety
     ///
     /// Caller: the slab is empty, in no list, and no longer counted.
@@ -58,7 +89,7 @@ impl Retired {
 
 impl<C: Config> Slabs<C> {
     pub(crate) const fn new() -> Self {
-        Self { nodes: PerNode::new(no_slabs::<C>()) }
+        Self { nodes: PerNode::new(no_slabs::<C>()), turn: AtomicU32::new(0) }
     }
 
     /// Claims up to `out.len()` objects of `class` (a true one), stored from
@@ -132,11 +163,11 @@ impl<C: Config> Slabs<C> {
         };
         let mut slabs = classes[class.index()].lock();
         slabs.made = slabs.made.wrapping_add(1);
-        slabs.slabs += 1;
         // SAFETY: the run is ours, with its descriptors (G2); S4: every
         // object of a new slab is free.
         unsafe {
             let slab = Slab::format(descriptors, run.start, class, slabs.made - 1, home);
+            slabs.count(slab);
             slabs.link(slab);
         }
         Self::claim_present(&mut slabs, out)
@@ -163,7 +194,7 @@ impl<C: Config> Slabs<C> {
         let mut claimed = 0;
         while claimed < out.len() {
             let Some(slab) = slabs.fullest() else { break };
-            claimed += slab.claim(&out[..out.len() - claimed]);
+            claimed += slabs.claim(slab, &out[..out.len() - claimed]);
             // SAFETY: it was in a list.
             unsafe { slabs.relink(slab, true) };
         }
@@ -221,7 +252,7 @@ impl<C: Config> Slabs<C> {
     /// live object of the class is a fault; slabs that run empty return to
     /// their region, but for the last of the class.
     pub(crate) fn release(&self, regions: &Regions<C>, class: Class, objects: &[AtomicPtr<u8>]) {
-        let mut retired = Retired(None);
+        let mut retired = Retired::none();
         let mut rest = objects;
         // Once, where there is one node.
         while let Some(first) = rest.first() {
@@ -293,28 +324,19 @@ impl<C: Config> Slabs<C> {
         }
         let was_listed = slab.free() > 0;
         slab.release(word, bits).map_err(bad)?;
-        // SAFETY: `was_listed` by S4; what is retired is empty, unlisted and
-        // no longer counted.
-        unsafe {
-            if slab.is_empty() && slabs.partial > u32::from(was_listed) {
-                if was_listed {
-                    slabs.unlink(slab);
-                }
-                slabs.slabs -= 1;
-                retired.push(slab);
-            } else {
-                slabs.relink(slab, was_listed);
-            }
-        }
+        slabs.free += done;
+        slabs.touch(slab);
+        // SAFETY: `was_listed` by S4; the class byte says whose slab it is.
+        unsafe { retired.settle(slabs, slab, was_listed) };
         Ok(done)
     }
 
-    fn give_runs(regions: &Regions<C>, retired: Retired) {
+    pub(super) fn give_runs(regions: &Regions<C>, retired: Retired) {
         let mut at = retired.0;
         while let Some(slab) = at {
             // Read before the run, and with it the header, is given up.
-            let (start, next) = (slab.run_start(), slab.next());
-            if regions.give(start, Contents::Dirty, C::Env::now_ms()).is_err() {
+            let (start, next, kept) = (slab.run_start(), slab.next(), slab.kept_pages());
+            if regions.give_sparse(start, kept, C::Env::now_ms()).is_err() {
                 C::Env::fatal(Fault::new(FaultKind::Corrupted, start.as_ptr()));
             }
             at = next;
@@ -325,7 +347,7 @@ impl<C: Config> Slabs<C> {
     pub(crate) fn return_empty(&self, regions: &Regions<C>) {
         for (_, classes) in self.nodes.all() {
             for class in Class::all() {
-                let mut retired = Retired(None);
+                let mut retired = Retired::none();
                 {
                     let mut slabs = classes[class.index()].lock();
                     while let Some(slab) = slabs.take_empty() {
@@ -353,7 +375,8 @@ impl<C: Config> Slabs<C> {
             let slabs = classes[class.index()].lock();
             stats.slabs += slabs.slabs as usize;
             stats.capacity += slabs.slabs as usize * class.info().objects as usize;
-            stats.free += slabs.free_objects();
+            stats.free += slabs.free;
+            stats.purged += slabs.purged as usize;
         }
         stats
     }

@@ -22,8 +22,8 @@ fn class() -> Class {
 }
 
 impl Heap {
-    fn new() -> Owned<Self> {
-        let arena = Arena::new(PAGE, Capabilities::empty(), 16 << 20);
+    fn new(can: Capabilities) -> Owned<Self> {
+        let arena = Arena::new(PAGE, can, 16 << 20);
         Owned::new(Self { arena, regions: Regions::new(), slabs: Slabs::new() })
     }
 
@@ -49,7 +49,7 @@ impl Heap {
 #[test]
 fn an_object_is_claimed_once_and_from_a_slab_that_stays() {
     Model::new(|| {
-        let heap = Heap::new();
+        let heap = Heap::new(Capabilities::empty());
         let heap = heap.lend();
         let per_slab = class().info().objects as usize;
         // Two slabs: a full one, and one with a single object out.
@@ -74,6 +74,33 @@ fn an_object_is_claimed_once_and_from_a_slab_that_stays() {
         heap.release(&rest);
         heap.slabs.return_empty(&heap.regions);
         assert_eq!(heap.regions.stats().used, 0);
+    })
+    .atomics(1024)
+    .preemptions(2)
+    .verify(&[LOCK]);
+}
+
+#[test]
+fn an_object_is_not_purged_and_not_lost_to_a_purge() {
+    Model::new(|| {
+        let heap = Heap::new(Capabilities::PURGE | Capabilities::PURGE_ZEROES);
+        let heap = heap.lend();
+        // An empty slab, which is kept as the last of its class.
+        heap.release(&heap.claim(1));
+        let other = spawn(move || {
+            let own = heap.claim(1);
+            // SAFETY: the object is ours.
+            unsafe { own[0].write(7) };
+            let more = heap.claim(1);
+            // SAFETY: as above.
+            assert_eq!(unsafe { own[0].read() }, 7, "P2: an object that is ours is not purged");
+            heap.release(&[own[0], more[0]]);
+        });
+        heap.slabs.purge_all(&heap.regions, &heap.arena);
+        other.join();
+        heap.slabs.check().expect("whole slabs");
+        heap.slabs.return_empty(&heap.regions);
+        assert_eq!(heap.regions.stats().used, 0, "nothing is lost");
     })
     .atomics(1024)
     .preemptions(2)

@@ -11,6 +11,7 @@ use crate::base::units::PAGE_SIZE;
 use crate::check::arena::{Arena, Refuse};
 use crate::check::surroundings::{TestConfig, cases, unless_miri};
 use crate::provider::Capabilities;
+use crate::slab::idle::Aim;
 
 struct Model {
     arena: Arena,
@@ -22,7 +23,12 @@ struct Model {
 
 impl Model {
     fn new(can: Capabilities) -> Self {
-        let arena = Arena::new(4096, can, 64 << 20);
+        Self::with_pages(PAGE_SIZE, can)
+    }
+
+    /// Over machine pages of so many bytes.
+    fn with_pages(page: usize, can: Capabilities) -> Self {
+        let arena = Arena::new(page, can, 64 << 20);
         Self { arena, regions: Regions::new(), slabs: Slabs::new(), out: BTreeMap::new() }
     }
 
@@ -105,7 +111,9 @@ impl Model {
             let full = used.values().all(|live| live.len() == info.objects as usize);
             assert!(full, "S4: a slab that is in no list is full");
             assert_eq!(listed as usize + used.len(), stats.slabs, "every slab is counted");
+            drop(state);
         }
+        self.slabs.check().expect("whole slabs");
         assert_eq!(self.regions.stats().used, pages * PAGE_SIZE);
     }
 }
@@ -115,6 +123,9 @@ enum Action {
     Claim(Class, usize),
     Release(Class, Vec<prop::sample::Index>),
     ReturnEmpty,
+    Look,
+    Purge(Aim),
+    PurgeAll,
     Refuse(Refuse),
 }
 
@@ -122,11 +133,19 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     let class = || prop::sample::select(std::vec![1u8, 2, 6, 12, 20, 28, 36, 44]);
     let class = move || class().prop_map(Class::from_index);
     let picks = prop::collection::vec(any::<prop::sample::Index>(), 1..130);
-    let refuse = prop_oneof![2 => Just(Refuse::Nothing), 1 => Just(Refuse::Commit)];
+    let refuse = prop_oneof![
+        2 => Just(Refuse::Nothing),
+        1 => Just(Refuse::Commit),
+        1 => Just(Refuse::Purge),
+    ];
+    let aim = (0..4u16, 1..1usize << 20).prop_map(|(looks, bytes)| Aim { looks, bytes });
     let action = prop_oneof![
         6 => (class(), 1..130usize).prop_map(|(class, count)| Action::Claim(class, count)),
         6 => (class(), picks).prop_map(|(class, picks)| Action::Release(class, picks)),
         1 => Just(Action::ReturnEmpty),
+        2 => Just(Action::Look),
+        2 => aim.prop_map(Action::Purge),
+        1 => Just(Action::PurgeAll),
         1 => refuse.prop_map(Action::Refuse),
     ];
     prop::collection::vec(action, 1..unless_miri(60, 12))
@@ -136,8 +155,13 @@ proptest! {
     #![proptest_config(cases(32))]
 
     #[test]
-    fn objects_are_apart_and_nothing_is_lost(actions in actions(), can in any::<u32>()) {
-        let mut model = Model::new(Capabilities::from_bits_truncate(can) | Capabilities::RELEASE);
+    fn objects_are_apart_and_nothing_is_lost(
+        actions in actions(),
+        can in any::<u32>(),
+        page in prop::sample::select(std::vec![4096usize, 16384]),
+    ) {
+        let can = Capabilities::from_bits_truncate(can) | Capabilities::RELEASE;
+        let mut model = Model::with_pages(page, can);
         for action in actions {
             match action {
                 Action::Claim(class, count) => drop(model.claim(class, count)),
@@ -152,6 +176,15 @@ proptest! {
                     model.release(&some);
                 }
                 Action::ReturnEmpty => model.slabs.return_empty(&model.regions),
+                Action::Look => {
+ model.slabs.look();
+}
+                Action::Purge(aim) => {
+ model.slabs.purge_idle(&model.regions, &model.arena, aim);
+}
+                Action::PurgeAll => {
+ model.slabs.purge_all(&model.regions, &model.arena);
+}
                 Action::Refuse(refuse) => model.arena.refuse(refuse),
             }
             model.check();
@@ -271,4 +304,88 @@ fn an_object_of_a_slab_that_went_back_is_invalid() {
     model.release(&objects);
     model.slabs.return_empty(&model.regions);
     release_raw(&model, CLASS, &[objects[0].as_ptr()]);
+}
+
+/// The bytes that a walk purges, without a limit.
+fn purge(model: &Model, looks: u16) -> usize {
+    let aim = Aim { looks, bytes: usize::MAX };
+    model.slabs.purge_idle(&model.regions, &model.arena, aim)
+}
+
+/// A slab of 1 KiB objects with one out on each of the pages `kept`.
+fn sparse(kept: &[usize]) -> (Model, Class, Vec<NonNull<u8>>) {
+    let class = Class::of(1024, 8);
+    let mut model = Model::new(Capabilities::all());
+    let mut all = model.claim(class, class.info().objects as usize);
+    all.sort();
+    let (keep, free): (Vec<_>, Vec<_>) =
+        all.iter().enumerate().partition(|(at, _)| at % 4 == 0 && kept.contains(&(at / 4)));
+    let of =
+        |list: Vec<(usize, &NonNull<u8>)>| list.into_iter().map(|(_, o)| *o).collect::<Vec<_>>();
+    model.release(&of(free));
+    (model, class, of(keep))
+}
+
+#[test]
+fn pages_without_an_object_go_back_once_they_have_rested() {
+    let (mut model, class, kept) = sparse(&[0]);
+    assert_eq!(purge(&model, 1), 0, "it changed after the last look");
+    model.slabs.look();
+    assert_eq!(purge(&model, 2), 0, "one look is no two");
+    model.slabs.look();
+    assert_eq!(purge(&model, 2), 3 * PAGE_SIZE);
+    assert_eq!(model.slabs.stats(class).purged, 3);
+    model.check();
+    let range = model.arena.take_purges();
+    assert_eq!(range, [(kept[0].addr().get() + PAGE_SIZE, 3 * PAGE_SIZE)]);
+    model.slabs.look();
+    assert_eq!(purge(&model, 1) + model.slabs.purge_all(&model.regions, &model.arena), 0, "once");
+    // What is kept is taken first, then what went back.
+    let near = model.claim(class, 3);
+    assert!(near.iter().all(|object| object.addr().get() < kept[0].addr().get() + PAGE_SIZE));
+    assert_eq!(model.slabs.stats(class).purged, 3);
+    model.claim(class, 1);
+    assert_eq!(model.slabs.stats(class).purged, 2);
+    model.check();
+}
+
+#[test]
+fn single_pages_go_back_only_where_memory_is_short() {
+    let (model, class, _) = sparse(&[0, 2]);
+    model.slabs.look();
+    assert_eq!(purge(&model, 1), 0);
+    assert_eq!(model.slabs.purge_all(&model.regions, &model.arena), 2 * PAGE_SIZE);
+    assert_eq!(model.slabs.stats(class).purged, 2);
+    model.check();
+}
+
+#[test]
+fn a_purge_that_is_refused_changes_nothing_and_is_not_tried_again() {
+    let (mut model, class, kept) = sparse(&[0]);
+    model.slabs.look();
+    model.arena.refuse(Refuse::Purge);
+    assert_eq!(purge(&model, 1), 0);
+    assert_eq!(model.arena.calls(), 1);
+    model.slabs.look();
+    assert_eq!((purge(&model, 1), model.arena.calls()), (0, 1));
+    assert_eq!(model.slabs.stats(class).purged, 0);
+    model.check();
+    model.arena.refuse(Refuse::Nothing);
+    let again = model.claim(class, 1);
+    model.release(&again);
+    model.slabs.look();
+    assert_eq!(purge(&model, 1), 3 * PAGE_SIZE, "after it has changed");
+    model.release(&kept);
+    model.check();
+}
+
+#[test]
+fn of_a_slab_that_goes_back_its_region_knows_what_went_before() {
+    let (mut model, class, kept) = sparse(&[0]);
+    model.slabs.purge_all(&model.regions, &model.arena);
+    model.release(&kept);
+    model.slabs.return_empty(&model.regions);
+    assert_eq!(model.slabs.stats(class).slabs, 0);
+    assert_eq!(model.regions.stats().resident_free, PAGE_SIZE);
+    model.check();
 }

@@ -1,0 +1,150 @@
+//! What goes back, and when.
+
+use std::alloc::Layout;
+use std::vec::Vec;
+
+use core::ptr::NonNull;
+
+use super::*;
+use crate::base::env::Environment;
+use crate::cache::guarded::Guarded;
+use crate::check::arena::Arena;
+use crate::check::surroundings::{TestConfig, TestEnv, advance, for_ever};
+
+/// A kibibyte: four to a page, in slabs of four pages.
+const KIB: Layout = Layout::new::<[u64; 128]>();
+const MIB: usize = 1 << 20;
+
+fn heap() -> &'static Heap<TestConfig> {
+    let can = Capabilities::all() - Capabilities::HUGE;
+    for_ever(Heap::new(Arena::new(4096, can, 64 * MIB).in_steps_of(48 * MIB), Guarded::new()))
+}
+
+fn take(heap: &Heap<TestConfig>, bytes: usize) -> Vec<NonNull<u8>> {
+    let take = |at| {
+        let block = NonNull::new(heap.alloc(KIB)).expect("memory");
+        // SAFETY: the block is ours.
+        unsafe { block.cast::<usize>().write(at) };
+        block
+    };
+    (0..bytes / KIB.size()).map(take).collect()
+}
+
+/// Frees all blocks but each of the slabs' first and, with it, the first pages. Returns those,
+/// with their numbers.
+fn thin_out(heap: &Heap<TestConfig>, blocks: &[NonNull<u8>]) -> Vec<(usize, NonNull<u8>)> {
+    let slab = 16 << 10;
+    let is_first = |block: &NonNull<u8>| block.addr().get() % slab < 4096;
+    for block in blocks.iter().filter(|block| !is_first(block)) {
+        // SAFETY: the block is ours.
+        unsafe { heap.dealloc(*block, KIB) };
+    }
+    heap.cache.drain_all(heap.lower());
+    blocks.iter().copied().enumerate().filter(|(_, block)| is_first(block)).collect()
+}
+
+fn look(heap: &Heap<TestConfig>, ms: u32) {
+    advance(ms);
+    heap.tick(TestEnv::now_ms());
+}
+
+fn free(heap: &Heap<TestConfig>, kept: &[(usize, NonNull<u8>)]) {
+    for (at, block) in kept {
+        // SAFETY: the block is ours.
+        assert_eq!(unsafe { block.cast::<usize>().read() }, *at, "untouched");
+        // SAFETY: as above.
+        unsafe { heap.dealloc(*block, KIB) };
+    }
+}
+
+#[test]
+fn pages_of_slabs_go_back_after_the_delay() {
+    let heap = heap();
+    look(heap, 1000);
+    let kept = thin_out(heap, &take(heap, MIB));
+    let delay = TestConfig::LIMITS.purge_delay_ms;
+    for _ in 0..delay / LOOK_MS {
+        look(heap, LOOK_MS);
+        assert_eq!(heap.stats().slab_purged_bytes, 0, "before its time");
+    }
+    (0..TICK_MS.div_ceil(LOOK_MS)).for_each(|_| look(heap, LOOK_MS));
+    let purged = heap.stats().slab_purged_bytes;
+    assert!(purged > MIB / 2 && heap.provider.purged() >= purged, "{purged}");
+    heap.check().expect("a whole heap");
+    free(heap, &kept);
+    heap.check().expect("a whole heap");
+}
+
+#[test]
+fn what_is_more_than_was_in_use_goes_back_at_once() {
+    let heap = heap();
+    look(heap, 1000);
+    let kept = thin_out(heap, &take(heap, 8 * MIB));
+    (0..2).for_each(|_| look(heap, LOOK_MS));
+    assert_eq!(heap.provider.purged(), 0, "no more than was in use at once");
+    // As much again of another size.
+    let other = Layout::new::<[u64; 512]>();
+    let more: Vec<_> = (0..8 * MIB / other.size()).map(|_| heap.alloc(other)).collect();
+    (0..3).for_each(|_| look(heap, LOOK_MS));
+    let stats = heap.stats();
+    let (limits, live) = (TestConfig::LIMITS, 10 * MIB);
+    let limit = live + (live / 4).max(limits.excess_min);
+    assert!(stats.slab_purged_bytes > 0, "beyond that it goes");
+    let resident = stats.slab_bytes + stats.resident_free_bytes - stats.slab_purged_bytes;
+    assert!(resident <= limit + MIB, "{resident}");
+    heap.check().expect("a whole heap");
+    free(heap, &kept);
+    for block in more {
+        let block = NonNull::new(block).expect("memory");
+        // SAFETY: the block is ours.
+        unsafe { heap.dealloc(block, other) };
+    }
+    heap.check().expect("a whole heap");
+}
+
+#[test]
+fn what_is_freed_and_taken_again_stays() {
+    let heap = heap();
+    look(heap, 1000);
+    for _ in 0..4 {
+        let blocks = take(heap, 8 * MIB);
+        // The first free that misses sees what is in use.
+        look(heap, LOOK_MS);
+        free(heap, &blocks.into_iter().enumerate().collect::<Vec<_>>());
+        heap.cache.drain_all(heap.lower());
+        look(heap, LOOK_MS);
+    }
+    assert_eq!(heap.provider.purged(), 0);
+}
+
+#[test]
+fn looks_are_left_out_where_walks_find_little() {
+    let looks = Looks::new();
+    assert!(looks.is_worth_a_walk(MIB));
+    looks.note(MIB, 0, MIB);
+    assert!(!looks.is_worth_a_walk(MIB) && looks.is_worth_a_walk(MIB));
+    looks.note(MIB, 0, MIB);
+    assert!(looks.is_worth_a_walk(2 * MIB), "there is more than before");
+    assert!((0..2).all(|_| !looks.is_worth_a_walk(MIB)) && looks.is_worth_a_walk(MIB));
+    looks.note(MIB, MIB, MIB);
+    assert!(looks.is_worth_a_walk(MIB));
+    (0..9).for_each(|_| looks.note(MIB, 0, MIB));
+    assert_eq!((0..100).take_while(|_| !looks.is_worth_a_walk(MIB)).count(), PAUSE_MAX as usize);
+}
+
+#[test]
+fn reclaim_takes_single_pages_too() {
+    let heap = heap();
+    let blocks = take(heap, MIB);
+    let every_other = |block: &NonNull<u8>| (block.addr().get() / 4096).is_multiple_of(2);
+    for block in blocks.iter().filter(|block| !every_other(block)) {
+        // SAFETY: the block is ours.
+        unsafe { heap.dealloc(*block, KIB) };
+    }
+    assert!(heap.reclaim() >= MIB / 2 - (64 << 10));
+    assert_eq!(heap.reclaim(), 0, "once");
+    heap.check().expect("a whole heap");
+    let kept = blocks.into_iter().enumerate().filter(|(_, block)| every_other(block));
+    free(heap, &kept.collect::<Vec<_>>());
+    heap.check().expect("a whole heap");
+}
