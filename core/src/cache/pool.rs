@@ -34,19 +34,37 @@ pub(crate) struct Pool<C: Config> {
     blocks: Lock<Blocks, C::Env>,
 }
 
+/// Which end of a chunk memory is cut from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Sheaves: the chunk is touched as they become more.
+    Start,
+    /// Slots. A hit loads a top after its user has written to the block, and a
+    /// processor makes it wait where the last 12 bits of both addresses agree. Of
+    /// the smallest classes the tops lie as far into a slot as their second objects
+    /// into a slab: so a slot is not to begin at a page, as slabs do.
+    End,
+}
+
 impl Blocks {
-    fn cut(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+    fn cut(&mut self, bytes: usize, side: Side) -> Option<NonNull<u8>> {
         let start = self.next?;
         self.left = self.left.checked_sub(bytes)?;
         // SAFETY: `left` said that so much is left of the chunk, which is
         // ours. Sheaf words must be even to begin with.
         unsafe {
-            self.next = Some(start.add(bytes));
+            let piece = match side {
+                Side::Start => {
+                    self.next = Some(start.add(bytes));
+                    start
+                }
+                Side::End => start.add(self.left),
+            };
             if !self.zero {
-                start.write_bytes(0, bytes);
+                piece.write_bytes(0, bytes);
             }
+            Some(piece)
         }
-        Some(start)
     }
 }
 
@@ -74,7 +92,10 @@ impl<C: Config> Pool<C> {
         let free = self.blocks.lock().free[usize::from(order)].pop(|_| 0);
         let block = match free {
             Some(sheaf) => sheaf.into_block(),
-            None => self.cut(regions, provider, words(order) * size_of::<Word>())?.cast(),
+            None => {
+                let bytes = words(order) * size_of::<Word>();
+                self.cut(regions, provider, bytes, Side::Start)?.cast()
+            }
         };
         // SAFETY: the block is ours, of that order, and empty; cut at
         // multiples of `SHEAF_ALIGN`.
@@ -107,9 +128,10 @@ impl<C: Config> Pool<C> {
         regions: &Regions<C>,
         provider: &C::Pages,
         bytes: usize,
+        side: Side,
     ) -> Option<NonNull<u8>> {
         let bytes = bytes.next_multiple_of(SHEAF_ALIGN);
-        if let Some(block) = self.blocks.lock().cut(bytes) {
+        if let Some(block) = self.blocks.lock().cut(bytes, side) {
             return Some(block);
         }
         let least = PageCount::covering(bytes)?;
@@ -126,7 +148,7 @@ impl<C: Config> Pool<C> {
         blocks.left = run.pages.bytes();
         blocks.zero = run.zero;
         blocks.total += run.pages.bytes();
-        blocks.cut(bytes)
+        blocks.cut(bytes, side)
     }
 
     /// Bytes taken from the regions so far.

@@ -5,7 +5,7 @@
 use core::ptr::{NonNull, null_mut};
 
 use super::lower::Lower;
-use super::pool::Pool;
+use super::pool::{Pool, Side};
 use super::slot::Slot;
 use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
@@ -99,7 +99,8 @@ impl<C: Config> Registry<C> {
 
     fn make(&self, pool: &Pool<C>, lower: Lower<'_, C>) -> Option<&'static Slot<C::Env>> {
         let bytes = size_of::<Slot<C::Env>>();
-        let memory = pool.cut(lower.regions, lower.provider, bytes)?.cast::<Slot<C::Env>>();
+        let memory =
+            pool.cut(lower.regions, lower.provider, bytes, Side::End)?.cast::<Slot<C::Env>>();
         // Published under the lock, so that `hold` knows all slots there are.
         let _unused = self.unused.lock();
         let next = NonNull::new(self.all.load(Ordering::Relaxed));

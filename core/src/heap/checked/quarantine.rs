@@ -7,6 +7,7 @@ use core::ptr::{NonNull, null_mut};
 
 use crate::base::config::Config;
 use crate::base::sync::Lock;
+use crate::cache::pool::Side;
 use crate::cache::{Cache, Lower};
 
 /// Blocks that wait at most.
@@ -115,7 +116,7 @@ impl<C: Config> Quarantine<C> {
             return true;
         }
         let bytes = BLOCKS * size_of::<Place>();
-        let Some(places) = cache.pool.cut(lower.regions, lower.provider, bytes) else {
+        let Some(places) = cache.pool.cut(lower.regions, lower.provider, bytes, Side::Start) else {
             return false;
         };
         // Somebody else's are as good; these are then lost, once.
