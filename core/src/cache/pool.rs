@@ -6,12 +6,13 @@
 //! Locks: `pool`, with none under it: a fresh chunk is taken from the regions
 //! before.
 
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use super::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, SheafList, Word, words};
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::sync::Lock;
+use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PageCount;
 use crate::provider::Node;
 use crate::region::{Near, Regions};
@@ -61,7 +62,11 @@ impl Blocks {
                 Side::End => start.add(self.left),
             };
             if !self.zero {
-                piece.write_bytes(0, bytes);
+                // One by one, not as bytes: whoever walks the caches of others may
+                // follow a top into a sheaf that it has not seen being made (C2).
+                for word in 0..bytes / size_of::<Word>() {
+                    piece.cast::<Word>().add(word).as_ref().store(null_mut(), Relaxed);
+                }
             }
             Some(piece)
         }
