@@ -26,13 +26,14 @@
 //! ```
 //!
 //! - `origin`: where memory comes from;
-//! - `record`: all heaps there are;
+//! - `record`: all heaps there are, in a `roster`;
 //! - `owned`: handles;
 //! - `scope`: the scoped override.
 
 mod origin;
 mod owned;
 pub(crate) mod record;
+mod roster;
 mod scope;
 
 use granule_core::Config;
