@@ -2,9 +2,9 @@
 //!
 //! The newest comes first, hence an inner one before the one that it is inside of.
 //!
-//! - H1: what is in the list is alive, and stays in its place: it is taken out before
+//! - W1: what is in the list is alive, and stays in its place: it is taken out before
 //!   it ends or is changed, and shown under `live` alone.
-//! - H2: the list does not change while `changes` is held.
+//! - W2: the list does not change while `changes` is held.
 //!
 //! Locks: `changes`, then (at a fork) those of what is listed, the newest first, then
 //! `live`. Changes of the list take both, in this order; who looks something up takes
@@ -54,7 +54,7 @@ pub(super) struct Roster<T, E> {
 
 impl<T: Linked> List<T> {
     fn records(&self) -> impl Iterator<Item = NonNull<T>> + use<T> {
-        // SAFETY: H1; the caller has the list.
+        // SAFETY: W1; the caller has the list.
         core::iter::successors(self.0, |at| unsafe { at.as_ref() }.links().next.get())
     }
 
@@ -68,7 +68,7 @@ impl<T: Linked> List<T> {
             }
             found
         })?;
-        // SAFETY: H1, and we have the list.
+        // SAFETY: W1, and we have the list.
         let next = unsafe { found.as_ref() }.links().next.take();
         match before {
             // SAFETY: as above.
@@ -80,7 +80,7 @@ impl<T: Linked> List<T> {
 
     /// Takes out whatever is inside of `outer`; returns how many.
     fn take_inner(&mut self, outer: NonNull<T>) -> usize {
-        // SAFETY: H1, and we have the list.
+        // SAFETY: W1, and we have the list.
         let is_inner = |at: NonNull<T>| unsafe { at.as_ref() }.links().outer == Some(outer);
         let mut taken = 0;
         while let Some(inner) = self.take(is_inner) {
@@ -110,7 +110,7 @@ impl<T: Linked, E: Environment> Roster<T, E> {
     /// # Safety
     ///
     /// Caller: it is in no list; until it has been taken out it is neither ended,
-    /// moved nor changed (H1).
+    /// moved nor changed (W1).
     pub(super) unsafe fn enter(&self, at: NonNull<T>) {
         let _changes = self.changes.lock();
         let mut live = self.live.lock();
@@ -144,7 +144,7 @@ impl<T: Linked, E: Environment> Roster<T, E> {
             return None;
         }
         let live = self.live.lock();
-        // SAFETY: H1, and we have the list.
+        // SAFETY: W1, and we have the list.
         let mut records = live.records().map(|at| unsafe { &*at.as_ptr() });
         records.find(|record| matches(record)).map(show)
     }
@@ -164,7 +164,7 @@ impl<T: Linked, E: Environment> Roster<T, E> {
     /// Caller: closed them by [`hold`](Self::hold), or is the only thread of a child
     /// of who did; `unhold` undoes what was done to each record.
     pub(super) unsafe fn unhold(&self, unhold: impl Fn(&T)) {
-        // SAFETY: by the contract. The list has not changed meanwhile (H2).
+        // SAFETY: by the contract. The list has not changed meanwhile (W2).
         unsafe {
             self.live.unhold();
             self.for_each(unhold);
@@ -176,7 +176,7 @@ impl<T: Linked, E: Environment> Roster<T, E> {
     fn for_each(&self, show: impl Fn(&T)) {
         // Not under `live`: see the order of locks.
         let records = self.live.lock().records();
-        // SAFETY: H2, so records stay in place, and alive by H1.
+        // SAFETY: W2, so records stay in place, and alive by W1.
         records.for_each(|at| show(unsafe { at.as_ref() }));
     }
 }
