@@ -25,6 +25,8 @@
 #pragma weak granule_pool_destroy
 #pragma weak granule_pool_fault
 #pragma weak granule_get_stats
+#pragma weak free_sized
+#pragma weak free_aligned_sized
 
 static const size_t SIZES[] = {1, 24, 100, 1000, 5000, 40000, 300000, 3 * MIB};
 enum { SIZES_COUNT = sizeof SIZES / sizeof *SIZES };
@@ -118,6 +120,18 @@ CASE(the_functions_of_c_take_blocks_of_heaps)
             void *grown = realloc(blocks[i], 3 * SIZES[i]);
             CHECK(grown != NULL && granule_heap_of(grown) == heap);
             free(grown);
+            void *sized = granule_heap_malloc(heap, SIZES[i]);
+            CHECK(sized != NULL);
+            if (free_sized)
+                free_sized(sized, SIZES[i]);
+            else
+                free(sized);
+            void *aligned = granule_heap_aligned_alloc(heap, 64, SIZES[i]);
+            CHECK(aligned != NULL);
+            if (free_aligned_sized)
+                free_aligned_sized(aligned, 64, SIZES[i]);
+            else
+                free(aligned);
         }
         CHECK_OP(live(heap), ==, 0);
         CHECK_OP(granule_heap_destroy(heap), ==, 0);

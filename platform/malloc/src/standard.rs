@@ -96,14 +96,20 @@ extern "C" fn free_missed(pointer: *mut c_void, caller: Caller) {
 #[cold]
 #[inline(never)]
 extern "C" fn free_unusual(pointer: *mut c_void, caller: Caller) {
+    free_with(pointer, None, caller);
+}
+
+/// Frees a block of whatever heap has it.
+#[inline]
+fn free_with(pointer: *mut c_void, layout: Option<Layout>, caller: Caller) {
     let Some(pointer) = NonNull::new(pointer.cast()) else { return };
-    // SAFETY: by the contract of `free`.
+    // SAFETY: by the contract of the function that was called.
     unsafe {
         #[cfg(target_os = "linux")]
         if let Some(heap) = granule_rt::heap::heap_of(pointer) {
-            return outlined(heap).dealloc_missed(pointer, None, caller);
+            return outlined(heap).dealloc_missed(pointer, layout, caller);
         }
-        outlined(process_heap()).dealloc_missed(pointer, None, caller);
+        outlined(process_heap()).dealloc_missed(pointer, layout, caller);
     }
 }
 
@@ -130,11 +136,8 @@ pub(crate) unsafe fn free_aligned(pointer: *mut c_void, size: usize, align: usiz
     if unsafe { process_heap().push_unsized(pointer.cast()) } {
         return;
     }
-    let Some(pointer) = NonNull::new(pointer.cast()) else { return };
     // No block has a layout that there cannot be.
-    let layout = Layout::from_size_align(size, align).ok();
-    // SAFETY: by the contract.
-    unsafe { outlined(process_heap()).dealloc_missed(pointer, layout, Caller::UNKNOWN) };
+    free_with(pointer, Layout::from_size_align(size, align).ok(), Caller::UNKNOWN);
 }
 
 /// An old name of `free`.
