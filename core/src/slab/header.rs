@@ -376,4 +376,4 @@ impl Slab {
 
 #[cfg(test)]
 #[path = "header_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -5,9 +5,8 @@ use std::alloc::{Layout, alloc_zeroed};
 use super::*;
 use crate::check::surroundings::keep;
 
-/// A slab of 48-byte objects in memory of its own, which it keeps for ever.
-fn slab() -> Slab {
-    let class = Class::of(48, 8);
+/// A slab of a class in memory of its own, which it keeps for ever.
+pub(in crate::slab) fn slab_of(class: Class, turn: u32) -> Slab {
     let pages = class.info().slab_pages as usize;
     let memory = |bytes, align| {
         let layout = Layout::from_size_align(bytes, align).expect("a layout");
@@ -18,11 +17,11 @@ fn slab() -> Slab {
     };
     let run = memory(pages * PAGE_SIZE, pages * PAGE_SIZE);
     // SAFETY: fresh memory, of the lengths of the class.
-    unsafe { Slab::format(memory(pages * DESCRIPTOR_BYTES, 64), run, class, 1, Node(0)) }
+    unsafe { Slab::format(memory(pages * DESCRIPTOR_BYTES, 64), run, class, turn, Node(0)) }
 }
 
 fn broken(fault: impl FnOnce(Slab)) -> &'static str {
-    let slab = slab();
+    let slab = slab_of(Class::of(48, 8), 1);
     assert_eq!(slab.check(), Ok(()), "whole before");
     fault(slab);
     slab.check().expect_err("a fault was put in").invariant

@@ -1,28 +1,11 @@
 //! Pages and objects of slabs of every class and colour, by counting bytes.
 
-use core::ptr::NonNull;
-use std::alloc::{Layout, alloc_zeroed};
 use std::vec::Vec;
 
 use super::*;
 use crate::base::class::Class;
-use crate::check::surroundings::{keep, unless_miri};
-use crate::provider::Node;
-use crate::region::DESCRIPTOR_BYTES;
-
-fn slab(class: Class, turn: u32) -> Slab {
-    let pages = class.info().slab_pages as usize;
-    let memory = |bytes, align| {
-        let layout = Layout::from_size_align(bytes, align).expect("a layout");
-        // SAFETY: not empty.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
-        keep(memory);
-        memory
-    };
-    let run = memory(pages * PAGE_SIZE, pages * PAGE_SIZE);
-    // SAFETY: fresh memory, of the lengths of the class.
-    unsafe { Slab::format(memory(pages * DESCRIPTOR_BYTES, 64), run, class, turn, Node(0)) }
-}
+use crate::check::surroundings::unless_miri;
+use crate::slab::header::tests::slab_of;
 
 /// The pages that the bytes of an object lie in.
 fn pages_by_bytes(slab: Slab, index: u32) -> u64 {
@@ -35,7 +18,7 @@ fn pages_by_bytes(slab: Slab, index: u32) -> u64 {
 fn pages_and_objects_agree() {
     for class in Class::all().step_by(unless_miri(1, 11)) {
         for turn in 0..3 {
-            let slab = slab(class, turn);
+            let slab = slab_of(class, turn);
             let pages = slab.info().slab_pages;
             let objects = 0..slab.info().objects;
             let by_bytes: Vec<_> = objects.clone().map(|at| pages_by_bytes(slab, at)).collect();
@@ -53,7 +36,7 @@ fn pages_and_objects_agree() {
 #[test]
 fn a_page_is_free_when_all_that_touch_it_are() {
     for class in Class::all().step_by(unless_miri(1, 11)) {
-        let slab = slab(class, 1);
+        let slab = slab_of(class, 1);
         let (objects, pages) = (slab.info().objects, slab.info().slab_pages);
         let used = [objects / 3, objects - 1];
         for index in used {
@@ -85,7 +68,7 @@ fn a_page_is_free_when_all_that_touch_it_are() {
 #[test]
 fn objects_on_pages_that_went_back_are_claimed_last() {
     let class = Class::of(160, 8);
-    let slab = slab(class, 0);
+    let slab = slab_of(class, 0);
     slab.mark_purged(&(0..2));
     let objects = slab.info().objects as usize;
     let kept = (0..objects as u32).filter(|&at| pages_by_bytes(slab, at) & 3 == 0).count();
