@@ -67,6 +67,13 @@ impl Slab {
         bits_of(&((first >> PAGE_SHIFT) as u32..(last >> PAGE_SHIFT) as u32 + 1))
     }
 
+    /// The pages that any object touches, a bit each. Those before and behind may be
+    /// purged along with their unit, but are not marked: no claim would unmark them.
+    fn object_pages(self) -> u64 {
+        let (first, last) = (self.pages_of(0), self.pages_of(self.info().objects - 1));
+        bits_of(&(first.trailing_zeros()..u64::BITS - last.leading_zeros()))
+    }
+
     /// Calls `with` with each word of the bitmap that the objects `range` are in, and
     /// their bits in it, until it returns an error.
     fn each_word<B>(
@@ -96,7 +103,7 @@ impl Slab {
         let units = (0..self.info().slab_pages).step_by(unit as usize);
         let units = units.map(|first| first..first + unit);
         let free = units.filter(|pages| !self.objects_on(pages).is_empty() && self.are_free(pages));
-        free.fold(0, |free, pages| free | bits_of(&pages))
+        free.fold(0, |free, pages| free | bits_of(&pages)) & self.object_pages()
     }
 
     /// What there is to purge: stretches of free pages, from the first that has
@@ -132,7 +139,7 @@ impl Slab {
     /// Says that a stretch of free pages has been given back. Returns how many
     /// of them had not been before.
     pub(super) fn mark_purged(self, pages: &Range<u32>) -> u32 {
-        let new = bits_of(pages) & !self.purged();
+        let new = bits_of(pages) & self.object_pages() & !self.purged();
         self.set_purged(self.purged() | new);
         new.count_ones()
     }

@@ -91,3 +91,22 @@ fn stretches_are_whole_machine_pages() {
     let stretches = Stretches { free: 0xff0f, purged: 0x0f07, unit: 4, least: 1 };
     assert!(stretches.eq([0..4, 12..16]));
 }
+
+/// Also of machine pages of 16 KiB, of which the last may hold no object in part.
+#[test]
+fn a_slab_that_is_full_has_no_page_given_back() {
+    for class in Class::all() {
+        let out: Vec<_> = (0..class.info().objects).map(|_| AtomicPtr::default()).collect();
+        for unit in [1, 4].into_iter().filter(|&unit| unit <= class.info().slab_pages) {
+            let slab = slab_of(class, 0);
+            for pages in slab.stretches(unit, 1).collect::<Vec<_>>() {
+                slab.take_pages(&pages);
+                assert!(slab.give_pages(&pages).is_ok());
+                slab.mark_purged(&pages);
+            }
+            assert!(slab.purged() != 0 && slab.stretches(unit, 1).next().is_none());
+            assert_eq!(slab.claim_sparse(&out), out.len());
+            assert_eq!((slab.free(), slab.purged()), (0, 0), "{class:?} by {unit}");
+        }
+    }
+}
