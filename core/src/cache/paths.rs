@@ -70,9 +70,7 @@ impl<C: Config> Cache<C> {
                             None => continue,
                         }
                     }
-                    let order = stash.order(class);
-                    stash.grow_order(class);
-                    order
+                    next_order(&mut stash, class, Heat::Again)
                 }
                 None => min_order(class),
             };
@@ -216,14 +214,11 @@ impl<C: Config> Cache<C> {
         class: Class,
         heat: Heat,
     ) -> Option<Sheaf> {
-        let (stashed, order) = match slot.stash.try_lock() {
-            Some(mut stash) => {
-                let order = stash.order(class);
-                (take_empty(&mut stash, class, heat), order)
-            }
-            None => (None, min_order(class)),
+        let order = match slot.stash.try_lock() {
+            Some(mut stash) => next_order(&mut stash, class, heat),
+            None => min_order(class),
         };
-        stashed.or_else(|| self.pool.sheaf(lower.regions, lower.provider, class, order))
+        self.empty_sheaf(lower, slot, class, order)
     }
 
     /// Finds a place for a sheaf that was full, or nearly so.
@@ -287,14 +282,19 @@ impl<C: Config> Cache<C> {
     }
 }
 
-/// Takes an empty sheaf of the class's present order out of a stash; asking
-/// again makes the next one larger.
-fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
-    let sheaf = stash.take_empty(class, stash.order(class));
+/// The class's present order; asking again makes the next one larger.
+fn next_order(stash: &mut Stash, class: Class, heat: Heat) -> u8 {
+    let order = stash.order(class);
     if heat == Heat::Again {
         stash.grow_order(class);
     }
-    sheaf
+    order
+}
+
+/// Takes an empty sheaf of that order out of a stash.
+fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
+    let order = next_order(stash, class, heat);
+    stash.take_empty(class, order)
 }
 
 /// The order of the sheaf of a top that was empty when it was read.
