@@ -38,51 +38,72 @@ impl Linked for Item {
     }
 }
 
-static ROSTER: Roster<Item, ModelEnv> = Roster::new();
+type Items = Roster<Item, ModelEnv>;
 
-fn made(outer: Option<NonNull<Item>>) -> NonNull<Item> {
-    let item = NonNull::from(Box::leak(Box::new(Item(Links::new(outer)))));
-    plain::wrote(item.as_ptr());
-    item
+/// An empty list for one execution: tests run side by side, and a mutant that fails
+/// leaves its list as it is.
+fn empty() -> &'static Items {
+    Box::leak(Box::new(Items::new()))
 }
 
-/// Ends an item that was taken out.
-fn end(item: NonNull<Item>) {
+fn free_list(items: &'static Items) {
+    assert!(!items.any());
+    // SAFETY: of `empty`, and all threads have ended.
+    drop(unsafe { Box::from_raw(core::ptr::from_ref(items).cast_mut()) });
+}
+
+/// Memory for an item that is freed after all threads have ended: loom knows nothing of
+/// what the host's allocator orders, and would find whoever gets it next in a race.
+fn place(outer: Option<NonNull<Item>>) -> NonNull<Item> {
+    NonNull::from(Box::leak(Box::new(Item(Links::new(outer)))))
+}
+
+/// What an item is written at its beginning and at its end.
+fn write(item: NonNull<Item>) {
     plain::wrote(item.as_ptr());
-    // SAFETY: of `made`, and in no list.
+}
+
+fn free(item: NonNull<Item>) {
+    // SAFETY: of `place`, and in no list.
     drop(unsafe { Box::from_raw(item.as_ptr()) });
 }
 
 /// Shows the newest item; whether there is one.
-fn look() -> bool {
+fn look(items: &Items) -> bool {
     let all = |item: &Item| {
         plain::read(item);
         true
     };
-    ROSTER.find(all, |item| plain::read(item)).is_some()
+    items.find(all, |item| plain::read(item)).is_some()
 }
 
 #[test]
 fn what_is_found_is_whole_and_has_not_ended() {
     Model::new(|| {
-        let outer = made(None);
+        let items = empty();
+        let outer = place(None);
+        let inner = place(Some(outer));
+        write(outer);
         // SAFETY: new.
-        unsafe { ROSTER.enter(outer) };
-        let other = spawn(|| {
-            look();
-            look();
+        unsafe { items.enter(outer) };
+        let other = spawn(move || {
+            look(items);
+            look(items);
         });
-        let inner = made(Some(outer));
+        write(inner);
         // SAFETY: new; and both are taken out before they end.
         unsafe {
-            ROSTER.enter(inner);
-            assert!(look());
-            ROSTER.leave(outer);
+            items.enter(inner);
+            assert!(look(items));
+            items.leave(outer);
         }
-        assert!(!ROSTER.any() && !look(), "the inner one has left with the outer one");
-        end(inner);
-        end(outer);
+        assert!(!items.any() && !look(items), "the inner one has left with the outer one");
+        write(inner);
+        write(outer);
         other.join();
+        free_list(items);
+        free(inner);
+        free(outer);
     })
     .verify(&[LOCK]);
 }
@@ -90,26 +111,30 @@ fn what_is_found_is_whole_and_has_not_ended() {
 #[test]
 fn a_fork_waits_for_changes_and_finds_the_list_whole() {
     Model::new(|| {
-        let item = made(None);
+        let items = empty();
+        let [item, others] = [place(None), place(None)];
+        write(item);
         // SAFETY: new.
-        unsafe { ROSTER.enter(item) };
-        let other = spawn(|| {
-            let item = made(None);
-            // SAFETY: new; ended when it has been taken out.
+        unsafe { items.enter(item) };
+        let other = spawn(move || {
+            write(others);
+            // SAFETY: new; written again when it has been taken out.
             unsafe {
-                ROSTER.enter(item);
-                ROSTER.leave(item);
+                items.enter(others);
+                items.leave(others);
             }
-            end(item);
+            write(others);
         });
-        ROSTER.hold(|item| plain::read(item));
+        items.hold(|item| plain::read(item));
         // SAFETY: just held.
-        unsafe { ROSTER.unhold(|item| plain::read(item)) };
+        unsafe { items.unhold(|item| plain::read(item)) };
         // SAFETY: entered above.
-        unsafe { ROSTER.leave(item) };
-        end(item);
+        unsafe { items.leave(item) };
+        write(item);
         other.join();
-        assert!(!ROSTER.any());
+        free_list(items);
+        free(others);
+        free(item);
     })
     .verify(&[LOCK]);
 }
