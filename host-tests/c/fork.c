@@ -1,9 +1,14 @@
 /* fork in a program whose other threads allocate without pause. */
 #include "threads.h"
 
+#include <granule.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
+
+#pragma weak granule_check
+#pragma weak granule_get_stats
 
 #define HAMMERS 4
 
@@ -48,6 +53,16 @@ static void *childs_thread(void *argument)
     return NULL;
 }
 
+/* Only preloaded or linked with us there is a walk: elsewhere, none to fail. */
+static void whole(void)
+{
+    char text[128];
+    if (granule_check == NULL || granule_check(text, sizeof text) == 0)
+        return;
+    dprintf(2, "%s\n", text);
+    _exit(1);
+}
+
 /* What a child does with the heap it inherited. */
 static void live_as_child(void)
 {
@@ -55,6 +70,7 @@ static void live_as_child(void)
     uint64_t rng = (uint64_t)getpid() | 1;
     pthread_t threads[2];
 
+    whole();
     churn(blocks, 300, 3000, 32 * KIB, &rng);
     blocks_free(parents_blocks, 500); /* the forking thread's */
     empty_mailboxes();                /* the other threads' */
@@ -64,6 +80,8 @@ static void live_as_child(void)
         join(threads[i]);
     blocks_free(blocks, 300);
     free(malloc(8 * MIB));
+    malloc_trim(0);
+    whole();
 }
 
 /* Forks; the child lives, under a deadline, and then ends. */
@@ -134,6 +152,88 @@ CASE(several_children_at_once)
             wait_for(children[i]);
     }
     stop_hammers(threads);
+}
+
+/* Slabs and runs are marked, and marks taken away, without pause. */
+static void *mark(void *argument)
+{
+    struct block blocks[64] = {{NULL, 0, 0}};
+    uint64_t rng = (uintptr_t)argument * 2 + 1;
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        churn(blocks, 64, 64, 40 * KIB, &rng);
+        void *run = malloc(300 * KIB);
+        CHECK((run = realloc(run, 900 * KIB)) != NULL);
+        CHECK((run = realloc(run, 100 * KIB)) != NULL);
+        free(run);
+        blocks_free(blocks, 64);
+        if (argument == NULL)
+            malloc_trim(0);
+    }
+    return NULL;
+}
+
+CASE(a_child_finds_every_mark_whole)
+{
+    pthread_t threads[HAMMERS];
+    for (size_t i = 0; i < HAMMERS; i++)
+        threads[i] = start(mark, (void *)i);
+    for (size_t i = 0; i < 120 * scale(); i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(15);
+            whole();
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    stop_hammers(threads);
+}
+
+static void *trim(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        malloc_trim(0);
+    return unused;
+}
+
+/* What is free when a thread purges it is free in the child. */
+CASE(no_child_loses_what_is_being_purged)
+{
+    enum { SMALL = 4000 };
+    static void *small[SMALL];
+    struct granule_stats stats = {0};
+    pthread_t trimming = start(trim, NULL);
+    for (size_t i = 0; i < 24 * scale(); i++) {
+        char *large = malloc(64 * MIB);
+        CHECK(large != NULL);
+        for (size_t at = 0; at < 64 * MIB; at += 4 * KIB)
+            large[at] = 1;
+        for (size_t at = 0; at < SMALL; at++)
+            CHECK((small[at] = malloc(KIB)) != NULL);
+        /* One in 64 stays, so that most pages of slabs are free. */
+        for (size_t at = 0; at < SMALL; at++)
+            if (at % 64 != 0)
+                free(small[at]);
+        free(large);
+        if (i % 4 != 0)
+            usleep(i % 4 * 300);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(15);
+            whole();
+            if (granule_get_stats != NULL)
+                CHECK_OP(granule_get_stats(&stats), ==, 0);
+            CHECK_OP(stats.live_bytes, <, MIB);
+            _exit(0);
+        }
+        wait_for(child);
+        for (size_t at = 0; at < SMALL; at += 64)
+            free(small[at]);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    join(trimming);
 }
 
 static void fork_again(void)

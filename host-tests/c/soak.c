@@ -150,9 +150,7 @@ static void whole(void)
     _exit(1);
 }
 
-/* A child uses all it has inherited. It does not walk the heap, which was not at
- * rest: of a run that another thread was about to mark as a slab, the child has
- * half. */
+/* A child finds a whole heap, and uses all it has inherited. */
 static void fork_once(uint64_t *rng)
 {
     int status;
@@ -160,11 +158,13 @@ static void fork_once(uint64_t *rng)
     CHECK_OP(child, >=, 0);
     if (child == 0) {
         alarms(0);
+        whole();
         pthread_t more = start(work, (void *)(uintptr_t)next_random(rng));
         for (int i = 0; i < 2000; i++)
             step(rng);
         join(more);
         malloc_trim(0);
+        whole();
         empty_mailboxes();
         _exit(0);
     }

@@ -57,6 +57,8 @@ pub mod modelled;
 #[cfg(loom)]
 pub(crate) use modelled::plain;
 
+mod gate;
+pub(crate) use gate::Gate;
 mod update;
 pub(crate) use update::{Count, Update};
 

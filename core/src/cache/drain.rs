@@ -149,6 +149,18 @@ impl<C: Config> Cache<C> {
         }
     }
 
+    /// In the child of a fork: leads CPUs to their slots again, whose drains have
+    /// nobody to end them.
+    ///
+    /// # Safety
+    ///
+    /// Caller: is the only thread, and drains nothing.
+    pub(crate) unsafe fn restart_all(&self, lower: Lower<'_, C>) {
+        for slot in self.registry.slots() {
+            lower.front.restart(slot);
+        }
+    }
+
     /// Bytes of live objects' size class that are cached: in slots, depot.
     pub(crate) fn cached_bytes(&self) -> usize {
         let of = |depot: &Depot<C>| Class::all().map(|class| depot.bytes(class)).sum::<usize>();

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use crate::base::config::Config;
 use crate::base::limits::Limits;
+use crate::cache::frontend::{Current, FrontEnd};
 use crate::cache::guarded::{Cpu, Guarded};
 use crate::check::arena::Arena;
 use crate::check::surroundings::{
@@ -66,6 +67,34 @@ fn all_cpus_are_drained_where_they_can_be_stopped() {
     heap.check().expect("a whole heap");
     let stats = heap.stats();
     assert_eq!((stats.cached_bytes, stats.slab_bytes, stats.live_bytes()), (0, 0, 0));
+}
+
+#[test]
+fn a_child_opens_the_caches_that_were_being_drained() {
+    let heap = heap::<TestConfig>(Guarded::new());
+    migrate(0);
+    warm(heap);
+    let current = || match heap.front.current() {
+        Current::Slot(slot) => Some(slot),
+        _ => None,
+    };
+    let slot = current().expect("a cache");
+    // A thread that the child does not have.
+    assert!(heap.front.stop(slot) && current().is_none());
+    heap.before_fork();
+    // SAFETY: closed by this thread, the only one; the front end is one of CPUs.
+    unsafe {
+        heap.after_fork();
+        heap.restart_stopped();
+    }
+    let again = current().expect("the same cache");
+    assert!(core::ptr::eq(again, slot));
+    let cached = heap.stats().cached_bytes;
+    let block = NonNull::new(heap.alloc(WORDS)).expect("memory");
+    assert_eq!(heap.stats().cached_bytes, cached - WORDS.size(), "a hit");
+    // SAFETY: live, of that layout.
+    unsafe { heap.dealloc(block, WORDS) };
+    heap.check().expect("a whole heap");
 }
 
 #[test]

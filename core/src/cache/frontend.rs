@@ -180,7 +180,8 @@ pub unsafe trait FrontEnd<E: Environment>: Sync + 'static {
     /// be stopped): the slot is then left alone.
     fn stop(&self, slot: &Slot<E>) -> bool;
 
-    /// Lets a stopped slot be used again.
+    /// Lets a stopped slot be used again; one that is not stopped, or nobody's, stays
+    /// as it is.
     fn restart(&self, slot: &Slot<E>);
 }
 

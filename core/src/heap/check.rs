@@ -35,7 +35,8 @@ impl<C: Config> Heap<C> {
     /// objects that it is spread over; 2 KiB of stack, and allocates nothing.
     ///
     /// The heap must be at rest: counts are taken one after the other, so what
-    /// others do meanwhile may be reported as a fault.
+    /// others do meanwhile may be reported as a fault. That of a child of `fork` is,
+    /// whatever its parent's threads were doing ([`before_fork`](Self::before_fork)).
     ///
     /// # Errors
     ///

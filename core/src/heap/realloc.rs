@@ -147,6 +147,11 @@ impl<C: Config> Heap<C> {
         // A class says how long its runs are, so that they can serve each other.
         let may_stay = new_class == Class::LARGE && slack <= old / 4 && slack < SHRINK_SLACK_PAGES;
         let stays = wanted == old || (wanted < old && may_stay);
+        // K1 at any instant: the class of a shorter run comes before the cut, which
+        // nobody refuses, that of a longer one after it has grown.
+        if wanted <= old {
+            at.set_class(pages, new_class);
+        }
         if stays || self.regions.resize(&self.provider, pointer, pages) {
             at.set_class(pages, new_class);
             return pointer.as_ptr();

@@ -57,9 +57,14 @@ impl<C: Config> Heap<C> {
         unsafe { self.cache.detach(self.lower(), slot) };
     }
 
-    /// Before `fork`: closes every lock, so that the child finds all records
-    /// whole. Lock order: quarantines, queue of samples, slabs, depot, pool, registry, stashes, growth, set.
+    /// Before `fork`: waits for purges under way, a call of the provider's each, and
+    /// closes every lock, so that the child finds all records whole, and
+    /// [`check`](Self::check) nothing to report. What a thread that the child does not
+    /// have was about to take or to give back is lost to the child: a sheaf of objects,
+    /// a slab or a run for each.
+    /// Lock order: gate of purges, quarantines, queue of samples, slabs, depot, pool, registry, stashes, growth, set.
     pub fn before_fork(&self) {
+        self.regions.purging.close();
         self.checks.quarantine.hold();
         self.checks.hidden.hold();
         self.sampler.hold();
@@ -83,6 +88,7 @@ impl<C: Config> Heap<C> {
             self.sampler.unhold();
             self.checks.hidden.unhold();
             self.checks.quarantine.unhold();
+            self.regions.purging.open();
         }
     }
 
@@ -96,5 +102,16 @@ impl<C: Config> Heap<C> {
     pub unsafe fn adopt_orphans(&self) {
         // SAFETY: by the contract.
         unsafe { self.cache.detach_others(self.lower()) };
+    }
+
+    /// After [`after_fork`](Self::after_fork) in the child: opens the caches again
+    /// that another thread was draining, which nobody else would.
+    ///
+    /// # Safety
+    ///
+    /// Caller: is the only thread, and the front end is one of CPUs.
+    pub unsafe fn restart_stopped(&self) {
+        // SAFETY: by the contract.
+        unsafe { self.cache.restart_all(self.lower()) };
     }
 }

@@ -32,7 +32,7 @@ impl Located<'_> {
     }
 
     /// Takes the class away again, [`Class::LARGE`] being none.
-    pub(super) fn clear_class(&self, pages: PageCount) {
+    pub(crate) fn clear_class(&self, pages: PageCount) {
         let marked = if self.class().is_small() { pages.get() } else { 1 };
         self.mark(marked, Class::LARGE);
     }

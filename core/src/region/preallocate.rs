@@ -1,8 +1,8 @@
 //! Pages set aside beforehand: a run is taken and given back, committed by then
 //! and, if wanted, touched.
 //!
-//! Nothing is held meanwhile: the run is the caller's, and what is touched is
-//! touched under no lock.
+//! No lock is held meanwhile: the run is the caller's, and what is touched is
+//! touched under none. A fork waits (P3).
 
 use super::Located;
 use super::nodes::Near;
@@ -37,6 +37,8 @@ impl<C: Config> Regions<C> {
         pages: PageCount,
         backing: Backing,
     ) -> Result<(), OutOfMemory> {
+        // P3: a child would lose them.
+        let _passing = self.purging.pass();
         let mut held = [None; PIECES];
         let done = match self.take(provider, near, pages, 1, Class::LARGE) {
             Ok(run) => {

@@ -3,7 +3,8 @@
 //! A run to be purged is first *taken*, so nobody can be given it meanwhile,
 //! and given back after the provider's call, which runs under no lock (P1: a
 //! claimed run is never purged). Of a free run only what may be resident is
-//! taken, so that others can use the rest.
+//! taken, so that others can use the rest. P3: who has anything taken for a purge
+//! has passed the gate, which is closed before a fork: a child would lose it.
 
 use core::ptr::NonNull;
 
@@ -143,7 +144,9 @@ impl<C: Config> Regions<C> {
         let Some(wanted) = wanted else { return 0 };
         let mut given = 0;
         // Each page is looked at once: what comes back is no longer resident.
-        while let Some(part) = self.take_idle(&wanted) {
+        loop {
+            let _passing = self.purging.pass();
+            let Some(part) = self.take_idle(&wanted) else { return given };
             // SAFETY: P1, the part is ours; `inner` lies inside it and is
             // whole machine pages.
             let purged = unsafe { provider.purge(part.inner, part.inner_pages.bytes()) }.is_ok();
@@ -158,10 +161,9 @@ impl<C: Config> Regions<C> {
             let given_back = self.give(part.start, contents, now);
             debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
             if !purged && wanted.unseen {
-                break;
+                return given;
             }
         }
-        given
     }
 
     /// Takes what is to be purged next.

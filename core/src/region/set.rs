@@ -2,6 +2,7 @@
 //!
 //! Locks: `growth`, then `set`. The provider's `commit` is called under
 //! `set`; `reserve` and `release` only under `growth`; `purge` under neither.
+//! Before all locks of the heap comes `purging`, a gate.
 
 use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
@@ -18,7 +19,7 @@ use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::OutOfMemory;
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use crate::base::sync::{Count, Lock, Update};
+use crate::base::sync::{Count, Gate, Lock, Update};
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, Node};
 
@@ -47,6 +48,8 @@ pub(crate) struct Regions<C: Config> {
     /// Bytes of what is kept for nodes.
     pub(super) kept: AtomicUsize,
     last_tick: AtomicU32,
+    /// Passed by who has pages or objects taken that are free in truth (P3).
+    pub(crate) purging: Gate<C::Env>,
     /// Regions that the provider refused to take back when all was given back;
     /// changed by `release_all` alone.
     pub(super) refused: AtomicPtr<Region>,
@@ -76,6 +79,7 @@ impl<C: Config> Regions<C> {
             turn: AtomicU32::new(0),
             kept: AtomicUsize::new(0),
             last_tick: AtomicU32::new(0),
+            purging: Gate::new(),
             refused: AtomicPtr::new(null_mut()),
             set: Lock::new(()),
         }

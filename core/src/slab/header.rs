@@ -12,7 +12,9 @@
 //! - S3: `free` is the number of bits set;
 //! - S4: a slab is in the list `fill` of its class exactly when `free > 0`;
 //! - S5: every object on a page whose bit of `purged` is 1 is free in the slab,
-//!   and the class counts these pages.
+//!   and the class counts these pages;
+//! - S6: the class bytes of a slab's pages say its class exactly while the class
+//!   counts it.
 //!
 //! A [`Slab`] is a pointer to all of this and is passed by value: a reference
 //! to the header would not reach the bitmap behind it.

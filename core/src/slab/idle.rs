@@ -8,7 +8,8 @@
 //! them are claimed, so nobody can be given them. The slab is then in use, and
 //! stays.
 //!
-//! Locks: a node's `classes[c]`, dropped before the provider is called.
+//! Locks: a node's `classes[c]`, dropped before the provider is called; the regions'
+//! gate of purges is passed around each round, so that no fork comes into one (P3).
 
 use core::ops::Range;
 
@@ -188,6 +189,7 @@ impl<C: Config> Slabs<C> {
         slabs.lock().begin_walk();
         loop {
             let mut parts = Parts { parts: [const { None }; PARTS], count: 0 };
+            let passing = regions.purging.pass();
             let more = gather(&mut slabs.lock(), regions, unit, budget, &mut parts);
             for part in parts.iter_mut() {
                 let bytes = part.pages.len() * PAGE_SIZE;
@@ -205,6 +207,7 @@ impl<C: Config> Slabs<C> {
             if parts.count > 0 {
                 Self::put_back(regions, slabs, parts);
             }
+            drop(passing);
             if !more || budget.is_spent() {
                 return given;
             }
@@ -227,7 +230,7 @@ impl<C: Config> Slabs<C> {
                 slabs.purged += part.slab.mark_purged(&part.pages);
             }
             // SAFETY: `was_listed` by S4; the slab is of this class.
-            unsafe { retired.settle(&mut slabs, part.slab, was_listed) };
+            unsafe { retired.settle(regions, &mut slabs, part.slab, was_listed) };
         }
         drop(slabs);
         Self::give_runs(regions, retired);

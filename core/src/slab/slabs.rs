@@ -61,9 +61,15 @@ impl Retired {
     ///
     /// # Safety
     ///
-    /// Caller: the slab is of that class, and `was_listed` is true exactly
-    /// when it is in a list.
-    pub(super) unsafe fn settle(&mut self, slabs: &mut ClassSlabs, slab: Slab, was_listed: bool) {
+    /// Caller: the slab is of that class, whose lock is held, and `was_listed` is
+    /// true exactly when it is in a list.
+    pub(super) unsafe fn settle<C: Config>(
+        &mut self,
+        regions: &Regions<C>,
+        slabs: &mut ClassSlabs,
+        slab: Slab,
+        was_listed: bool,
+    ) {
         // SAFETY: by the contract; what is retired is empty, unlisted and no
         // longer counted.
         unsafe {
@@ -72,17 +78,23 @@ impl Retired {
                     slabs.unlink(slab);
                 }
                 slabs.forget(slab);
-                self.push(slab);
+                self.push(regions, slab);
             } else {
                 slabs.relink(slab, was_listed);
             }
         }
     }
 
+    /// Also takes its pages' class away (S6).
+    ///
     /// # Safety
     ///
-    /// Caller: the slab is empty, in no list, and no longer counted.
-    unsafe fn push(&mut self, slab: Slab) {
+    /// Caller: the slab is empty, in no list, and no longer counted; the lock of its
+    /// class has been held since it was.
+    unsafe fn push<C: Config>(&mut self, regions: &Regions<C>, slab: Slab) {
+        if let Some(located) = regions.locate(slab.run_start().as_ptr()) {
+            located.clear_class(PageCount(slab.info().slab_pages));
+        }
         slab.set_next(self.0.replace(slab));
     }
 }
@@ -150,7 +162,7 @@ impl<C: Config> Slabs<C> {
     ) -> usize {
         let info = class.info();
         let pages = PageCount(info.slab_pages);
-        let run = regions.take(provider, near, pages, info.slab_pages, class);
+        let run = regions.take(provider, near, pages, info.slab_pages, Class::LARGE);
         let Ok(run) = run else { return 0 };
         let Some(located) = regions.locate(run.start.as_ptr()) else { return 0 };
         let descriptors = located.aligned_descriptors(info.slab_pages);
@@ -170,6 +182,8 @@ impl<C: Config> Slabs<C> {
             slabs.count(slab);
             slabs.link(slab);
         }
+        // S6: under the lock.
+        located.set_class(pages, class);
         Self::claim_present(&mut slabs, out)
     }
 
@@ -327,7 +341,7 @@ impl<C: Config> Slabs<C> {
         slabs.free += done;
         slabs.touch(slab);
         // SAFETY: `was_listed` by S4; the class byte says whose slab it is.
-        unsafe { retired.settle(slabs, slab, was_listed) };
+        unsafe { retired.settle(regions, slabs, slab, was_listed) };
         Ok(done)
     }
 
@@ -351,8 +365,8 @@ impl<C: Config> Slabs<C> {
                 {
                     let mut slabs = classes[class.index()].lock();
                     while let Some(slab) = slabs.take_empty() {
-                        // SAFETY: just taken out, empty.
-                        unsafe { retired.push(slab) };
+                        // SAFETY: just taken out, empty, under the lock.
+                        unsafe { retired.push(regions, slab) };
                     }
                 }
                 Self::give_runs(regions, retired);

@@ -106,3 +106,36 @@ fn an_object_is_not_purged_and_not_lost_to_a_purge() {
     .preemptions(2)
     .verify(&[LOCK]);
 }
+
+/// What a fork that has all locks finds in its copy.
+#[test]
+fn a_page_has_a_class_exactly_while_its_slab_is_counted() {
+    Model::new(|| {
+        let heap = Heap::new(Capabilities::empty());
+        let heap = heap.lend();
+        // Two slabs: one stays when the other runs empty.
+        let full = heap.claim(class().info().objects as usize);
+        let other = spawn(move || {
+            let own = heap.claim(1);
+            heap.release(&own);
+            heap.slabs.return_empty(&heap.regions);
+        });
+        {
+            let slabs = heap.slabs.nodes.first()[class().index()].lock();
+            let mut marked = 0;
+            let walked = heap.regions.walk(|run| {
+                marked += u32::from(run.class == class());
+                Ok(())
+            });
+            walked.expect("every slab is marked as a whole, or not at all");
+            assert_eq!(marked, slabs.slabs, "S6");
+        }
+        other.join();
+        heap.release(&full);
+        heap.slabs.return_empty(&heap.regions);
+        assert_eq!(heap.regions.stats().used, 0);
+    })
+    .atomics(1024)
+    .preemptions(2)
+    .verify(&[LOCK]);
+}

@@ -4,7 +4,7 @@
 //! whole. After: they open again, and the child takes back the caches of the
 //! threads it does not have (each consistent at any instant: its state is one
 //! word a class). Caches of CPUs stay where they are, see
-//! [`rseq`](super::rseq). `vfork` and `CLONE_VM` children share memory with
+//! [`rseq`](super::rseq); those that another thread was draining open again. `vfork` and `CLONE_VM` children share memory with
 //! their parent and must not allocate, as everywhere.
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -61,9 +61,13 @@ extern "C" fn after_in_child() {
     unsafe {
         crate::process_heap().after_fork();
         record::after_fork();
-        if choice::caches() == Caches::Threads {
-            crate::process_heap().adopt_orphans();
-            front::keep_own_number_only();
+        match choice::caches() {
+            Caches::Threads => {
+                crate::process_heap().adopt_orphans();
+                front::keep_own_number_only();
+            }
+            Caches::Cpus => crate::process_heap().restart_stopped(),
+            Caches::Open => {}
         }
     }
     env::forget_thread();
