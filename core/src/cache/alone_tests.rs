@@ -89,12 +89,12 @@ fn a_second_thread_is_reported_where_assertions_are() {
     let report = use_it(&heap);
     assert_eq!(report.is_some(), cfg!(debug_assertions));
     assert!(report.is_none_or(|report| report == std::format!("{}", FaultKind::NotAlone)));
-    heap.front.hand_over();
+    heap.lower.front.hand_over();
     assert_eq!(use_it(&heap), None);
     NUMBER.set(1);
     assert_eq!(use_it(&heap).is_some(), cfg!(debug_assertions));
     NUMBER.set(0);
-    heap.front.hand_over();
+    heap.lower.front.hand_over();
     assert_eq!(use_it(&heap), None, "a thread without a number");
 }
 

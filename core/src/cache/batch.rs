@@ -20,7 +20,7 @@ impl<C: Config> Cache<C> {
     /// how many; fewer than there is room for only when memory is short.
     pub(crate) fn claim_batch(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         class: Class,
         out: &mut [MaybeUninit<NonNull<u8>>],
     ) -> usize {
@@ -52,7 +52,7 @@ impl<C: Config> Cache<C> {
 
 /// As many as one claim from the slabs brings, at most [`CHUNK`].
 fn claim_chunk<C: Config>(
-    lower: Lower<'_, C>,
+    lower: &Lower<C>,
     class: Class,
     room: &mut [MaybeUninit<NonNull<u8>>],
 ) -> usize {
@@ -68,12 +68,12 @@ fn claim_chunk<C: Config>(
 }
 
 /// Gives objects of `class`, a small one, back to their slabs.
-pub(crate) fn release_batch<C: Config>(lower: Lower<'_, C>, class: Class, objects: &[NonNull<u8>]) {
+pub(crate) fn release_batch<C: Config>(lower: &Lower<C>, class: Class, objects: &[NonNull<u8>]) {
     for chunk in objects.chunks(CHUNK) {
         let words = [const { Word::new(null_mut()) }; CHUNK];
         for (word, object) in words.iter().zip(chunk) {
             word.store(object.as_ptr(), Relaxed);
         }
-        lower.slabs.release(lower.regions, class, &words[..chunk.len()]);
+        lower.slabs.release(&lower.regions, class, &words[..chunk.len()]);
     }
 }

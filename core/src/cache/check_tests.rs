@@ -90,7 +90,9 @@ fn an_object_cached_and_free_in_its_slab_violates_s1() {
     // So that the slab is not retired, nor the object cached by chance.
     let (_kept, block) = (alloc(heap), alloc(heap));
     let class = Class::of(WORDS.size(), WORDS.align());
-    interrupt(|| heap.slabs.release(&heap.regions, class, &[AtomicPtr::new(block.as_ptr())]));
+    interrupt(|| {
+        heap.lower.slabs.release(&heap.lower.regions, class, &[AtomicPtr::new(block.as_ptr())]);
+    });
     heap.check().expect("a whole heap");
     free(heap, block);
     assert_eq!(violated(heap), "S1");

@@ -30,7 +30,7 @@ static_assertions::const_assert!(CLASSES <= u64::BITS as usize);
 impl<C: Config> Cache<C> {
     /// Gives back what the caller's slot has of cold classes, if it is time to
     /// look.
-    pub(super) fn cool(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) fn cool(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         let cold = match slot.stash.try_lock() {
             Some(mut stash) => stash.look_for_cold(C::Env::now_ms()),
             None => 0,
@@ -41,7 +41,7 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    fn cool_class(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class) {
+    fn cool_class(&self, lower: &Lower<C>, slot: &Slot<C::Env>, class: Class) {
         let top = slot.tops().get(class);
         // SAFETY: no sheaf is put in.
         if !top.is_sentinel() && unsafe { lower.front.swap(class, top, Top::sentinel()) } {

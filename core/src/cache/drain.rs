@@ -19,7 +19,7 @@ use crate::base::sync::atomic::Ordering;
 impl<C: Config> Cache<C> {
     /// Takes part in a drain that was asked for, if it has not yet.
     #[inline]
-    pub(super) fn keep_up(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) fn keep_up(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         let epoch = self.registry.epoch.load(Ordering::Relaxed);
         if slot.epoch.load(Ordering::Relaxed) != epoch {
             // Once for each drain, whether it can be stopped or not.
@@ -34,7 +34,7 @@ impl<C: Config> Cache<C> {
 
     /// Whether the slot could be stopped, and is empty now.
     #[cold]
-    pub(crate) fn stop_and_drain(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) -> bool {
+    pub(crate) fn stop_and_drain(&self, lower: &Lower<C>, slot: &Slot<C::Env>) -> bool {
         let stopped = lower.front.stop(slot);
         if stopped {
             // SAFETY: the front end has stopped it.
@@ -46,7 +46,7 @@ impl<C: Config> Cache<C> {
 
     /// Gives all that is cached back to the slabs, as far as it can be
     /// reached, and asks the rest to follow.
-    pub(crate) fn drain_all(&self, lower: Lower<'_, C>) {
+    pub(crate) fn drain_all(&self, lower: &Lower<C>) {
         let epoch =
             self.registry.epoch.fetch_add_in::<C::Env>(1, Ordering::Relaxed).wrapping_add(1);
         for slot in self.registry.slots() {
@@ -67,7 +67,7 @@ impl<C: Config> Cache<C> {
     /// Drains the slots that have missed nothing for a while: CPUs that nobody
     /// runs on any more, numbers that no thread has. Hits are not counted, so
     /// a CPU that only hits is drained now and then as well.
-    pub(crate) fn drain_idle(&self, lower: Lower<'_, C>, now: u32) {
+    pub(crate) fn drain_idle(&self, lower: &Lower<C>, now: u32) {
         let delay = C::limits().drain_idle_ms;
         if delay == Limits::NEVER {
             return;
@@ -81,7 +81,7 @@ impl<C: Config> Cache<C> {
     }
 
     /// Gives the sheaves that depots have not needed lately to the slabs.
-    pub(crate) fn trim_depots(&self, lower: Lower<'_, C>) {
+    pub(crate) fn trim_depots(&self, lower: &Lower<C>) {
         for (_, depot) in self.depots.all() {
             for class in Class::all() {
                 for _ in 0..depot.trim(class) {
@@ -98,7 +98,7 @@ impl<C: Config> Cache<C> {
     ///
     /// Caller: nobody else uses the slot's tops: it is the caller's own and
     /// stays so, or stopped.
-    pub(crate) unsafe fn drain_slot(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(crate) unsafe fn drain_slot(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         for class in Class::all() {
             // SAFETY: by the contract.
             let top = unsafe { slot.tops().take(class) };
@@ -124,7 +124,7 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: the front end no longer leads anybody to the slot.
-    pub(crate) unsafe fn detach(&self, lower: Lower<'_, C>, slot: &'static Slot<C::Env>) {
+    pub(crate) unsafe fn detach(&self, lower: &Lower<C>, slot: &'static Slot<C::Env>) {
         // SAFETY: by the contract.
         unsafe { self.drain_slot(lower, slot) };
         self.registry.put_back(slot);
@@ -136,7 +136,7 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: is the only thread.
-    pub(crate) unsafe fn detach_others(&self, lower: Lower<'_, C>) {
+    pub(crate) unsafe fn detach_others(&self, lower: &Lower<C>) {
         let own = match lower.front.current() {
             Current::Slot(slot) => core::ptr::from_ref(slot),
             _ => core::ptr::null(),
@@ -155,7 +155,7 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: is the only thread, and drains nothing.
-    pub(crate) unsafe fn restart_all(&self, lower: Lower<'_, C>) {
+    pub(crate) unsafe fn restart_all(&self, lower: &Lower<C>) {
         for slot in self.registry.slots() {
             lower.front.restart(slot);
         }

@@ -74,13 +74,13 @@ fn a_child_opens_the_caches_that_were_being_drained() {
     let heap = heap::<TestConfig>(Guarded::new());
     migrate(0);
     warm(heap);
-    let current = || match heap.front.current() {
+    let current = || match heap.lower.front.current() {
         Current::Slot(slot) => Some(slot),
         _ => None,
     };
     let slot = current().expect("a cache");
     // A thread that the child does not have.
-    assert!(heap.front.stop(slot) && current().is_none());
+    assert!(heap.lower.front.stop(slot) && current().is_none());
     heap.before_fork();
     // SAFETY: closed by this thread, the only one; the front end is one of CPUs.
     unsafe {

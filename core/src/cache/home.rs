@@ -41,18 +41,18 @@ pub(super) enum Sent {
 
 impl<C: Config> Cache<C> {
     /// Whether a block is another node's than the caller's.
-    pub(super) fn is_foreign(lower: Lower<'_, C>, block: NonNull<u8>) -> bool {
+    pub(super) fn is_foreign(lower: &Lower<C>, block: NonNull<u8>) -> bool {
         lower.is_local() && lower.regions.node_of(block.as_ptr()) != lower.node()
     }
 
     /// Sends what of a full sheaf is not of the caller's node home.
     #[inline]
-    pub(super) fn sent_home(&self, lower: Lower<'_, C>, class: Class, sheaf: Sheaf) -> Sent {
+    pub(super) fn sent_home(&self, lower: &Lower<C>, class: Class, sheaf: Sheaf) -> Sent {
         if lower.is_local() { self.sort(lower, class, sheaf) } else { Sent::Local(sheaf) }
     }
 
     #[cold]
-    fn sort(&self, lower: Lower<'_, C>, class: Class, mut sheaf: Sheaf) -> Sent {
+    fn sort(&self, lower: &Lower<C>, class: Class, mut sheaf: Sheaf) -> Sent {
         let objects = sheaf.objects();
         let Some(first) = objects.first() else { return Sent::Away(Some(sheaf)) };
         let (own, home) = (lower.node(), lower.regions.node_of(first.load(Relaxed)));
@@ -66,7 +66,7 @@ impl<C: Config> Cache<C> {
         let mut rest = &objects[local..];
         while let Some(first) = rest.first() {
             let count = gather(lower, rest, lower.regions.node_of(first.load(Relaxed)));
-            lower.slabs.release(lower.regions, class, &rest[..count]);
+            lower.slabs.release(&lower.regions, class, &rest[..count]);
             rest = &rest[count..];
         }
         while sheaf.len() > local {
@@ -86,17 +86,12 @@ impl<C: Config> Cache<C> {
 
     /// Puts a full sheaf (NU3) into the depot of its objects' node, or gives it
     /// back when there are enough, or no memory for the depot.
-    pub(super) fn put_home(
-        &self,
-        lower: Lower<'_, C>,
-        class: Class,
-        sheaf: Sheaf,
-    ) -> Option<Sheaf> {
+    pub(super) fn put_home(&self, lower: &Lower<C>, class: Class, sheaf: Sheaf) -> Option<Sheaf> {
         let home = match sheaf.objects().first() {
             Some(first) if lower.is_local() => lower.regions.node_of(first.load(Relaxed)),
             _ => Node(0),
         };
-        let depot = self.depots.get_or_make(lower.regions, lower.provider, home, Depot::new);
+        let depot = self.depots.get_or_make(&lower.regions, &lower.provider, home, Depot::new);
         match depot {
             Some(depot) => depot.put(class, sheaf, self.depot_limit(lower)),
             None => Some(sheaf),
@@ -105,13 +100,13 @@ impl<C: Config> Cache<C> {
 
     /// Takes a full sheaf of the caller's node.
     #[inline]
-    pub(super) fn take_local(&self, lower: Lower<'_, C>, class: Class) -> Option<Sheaf> {
+    pub(super) fn take_local(&self, lower: &Lower<C>, class: Class) -> Option<Sheaf> {
         self.depots.get(lower.node()).and_then(|depot| depot.take(class))
     }
 
     /// Takes a full sheaf, of the caller's node if it has one, out of a depot
     /// that nobody is at.
-    pub(super) fn take_nolock(&self, lower: Lower<'_, C>, class: Class) -> Option<Sheaf> {
+    pub(super) fn take_nolock(&self, lower: &Lower<C>, class: Class) -> Option<Sheaf> {
         let own = self.depots.get(lower.node()).and_then(|depot| depot.take_nolock(class));
         if C::NODES <= 1 {
             return own;
@@ -122,7 +117,7 @@ impl<C: Config> Cache<C> {
     /// Sends what a slot has stashed home when its CPU, or thread, is near
     /// another node than it was.
     #[inline]
-    pub(super) fn settle(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) fn settle(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         if lower.is_local() {
             let node = u32::from(lower.node().0);
             if slot.node.load(Relaxed) != node {
@@ -133,7 +128,7 @@ impl<C: Config> Cache<C> {
     }
 
     #[cold]
-    fn unstash(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    fn unstash(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         for class in Class::all() {
             // The lock is dropped before the depot is called.
             while let Some(sheaf) = { slot.stash.try_lock().and_then(|mut s| s.take_full(class)) } {
@@ -146,7 +141,7 @@ impl<C: Config> Cache<C> {
 }
 
 /// Moves the objects of a node to the front; returns how many there are.
-fn gather<C: Config>(lower: Lower<'_, C>, objects: &[Word], node: Node) -> usize {
+fn gather<C: Config>(lower: &Lower<C>, objects: &[Word], node: Node) -> usize {
     let mut count = 0;
     for (at, word) in objects.iter().enumerate() {
         // Relaxed: the sheaf is the caller's (C1).

@@ -29,7 +29,7 @@ use crate::base::sync::atomic::Ordering::Relaxed;
 impl<C: Config> Cache<C> {
     /// An object of `class` (a true one) after a miss, if one can be had
     /// without waiting and without the regions.
-    pub(crate) fn refill_nolock(&self, lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+    pub(crate) fn refill_nolock(&self, lower: &Lower<C>, class: Class) -> Option<NonNull<u8>> {
         if let Current::Slot(slot) = lower.front.current()
             && let Some(object) = self.refill_from_sheaf(lower, slot, class)
         {
@@ -45,7 +45,7 @@ impl<C: Config> Cache<C> {
     /// Exchanges an empty sheaf, or none, for a full one.
     fn refill_from_sheaf(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
     ) -> Option<NonNull<u8>> {
@@ -57,14 +57,14 @@ impl<C: Config> Cache<C> {
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
         let sheaf = stash.take_full(class).or_else(|| self.take_nolock(lower, class))?;
-        exchange::refill(lower.front, &mut stash, class, top, sheaf)
+        exchange::refill(&lower.front, &mut stash, class, top, sheaf)
     }
 
     /// Takes a live object of `class` (a true one) back after a miss, without
     /// waiting; `false` when it has to be deferred.
     pub(crate) fn overflow_nolock(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         class: Class,
         object: NonNull<u8>,
     ) -> bool {
@@ -78,6 +78,6 @@ impl<C: Config> Cache<C> {
         let Some(mut stash) = slot.stash.try_lock() else { return false };
         let order = stash.order(class);
         let Some(sheaf) = stash.take_empty(class, order) else { return false };
-        exchange::overflow(lower.front, &mut stash, class, top, sheaf, object)
+        exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object)
     }
 }

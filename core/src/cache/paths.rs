@@ -45,7 +45,7 @@ const SHALLOW: u32 = 4;
 
 impl<C: Config> Cache<C> {
     /// An object of `class` after a miss; `None` when out of memory.
-    pub(crate) fn refill(&self, lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+    pub(crate) fn refill(&self, lower: &Lower<C>, class: Class) -> Option<NonNull<u8>> {
         loop {
             let Place::Slot(slot) = self.place(lower) else { return claim_one(lower, class) };
             let top = slot.tops().get(class);
@@ -59,7 +59,7 @@ impl<C: Config> Cache<C> {
             let order = match slot.stash.try_lock() {
                 Some(mut stash) => {
                     if let Some(sheaf) = stash.take_full(class) {
-                        let object = exchange::refill(lower.front, &mut stash, class, top, sheaf);
+                        let object = exchange::refill(&lower.front, &mut stash, class, top, sheaf);
                         let surplus = stash.surplus();
                         drop(stash);
                         if let Some(surplus) = surplus {
@@ -97,7 +97,7 @@ impl<C: Config> Cache<C> {
     }
 
     /// Takes a live object of `class` back after a miss.
-    pub(crate) fn overflow(&self, lower: Lower<'_, C>, class: Class, object: NonNull<u8>) -> Depth {
+    pub(crate) fn overflow(&self, lower: &Lower<C>, class: Class, object: NonNull<u8>) -> Depth {
         loop {
             let Place::Slot(slot) = self.place(lower) else {
                 release_one(lower, class, object);
@@ -118,7 +118,7 @@ impl<C: Config> Cache<C> {
                 && let Some(mut stash) = slot.stash.try_lock()
                 && let Some(sheaf) = take_empty(&mut stash, class, heat)
             {
-                let done = exchange::overflow(lower.front, &mut stash, class, top, sheaf, object);
+                let done = exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object);
                 if stash.bytes() > self.least_budget() {
                     let budget = self.budget(lower);
                     let shed = stash.shed(class, budget);
@@ -161,7 +161,7 @@ impl<C: Config> Cache<C> {
     /// place: `top`, an empty one, unless that sheaf itself was taken and filled.
     fn full_sheaf(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
         top: Top,
@@ -196,20 +196,20 @@ impl<C: Config> Cache<C> {
     /// An empty sheaf of an order.
     fn empty_sheaf(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
         order: u8,
     ) -> Option<Sheaf> {
         let stashed = slot.stash.try_lock().and_then(|mut stash| stash.take_empty(class, order));
-        stashed.or_else(|| self.pool.sheaf(lower.regions, lower.provider, class, order))
+        stashed.or_else(|| self.pool.sheaf(&lower.regions, &lower.provider, class, order))
     }
 
     /// An empty sheaf of the class's present order; asking again makes the
     /// next one larger.
     fn next_empty(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
         heat: Heat,
@@ -222,7 +222,7 @@ impl<C: Config> Cache<C> {
     }
 
     /// Finds a place for a sheaf that was full, or nearly so.
-    fn put_filled(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
+    fn put_filled(&self, lower: &Lower<C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
         if sheaf.len() != super::sheaf::capacity(class, sheaf.order()) {
             return self.put_emptied(lower, slot, class, sheaf);
         }
@@ -245,7 +245,7 @@ impl<C: Config> Cache<C> {
     /// Finds a place for what a stash had no room for.
     fn put_shed(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         newest: Class,
         budget: usize,
@@ -266,7 +266,7 @@ impl<C: Config> Cache<C> {
     /// Gives whatever is in a sheaf back to the slabs and keeps the sheaf.
     pub(super) fn put_emptied(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
         sheaf: Sheaf,
@@ -305,9 +305,9 @@ fn order_below(top: Top) -> Option<u8> {
 }
 
 /// Gives the objects in a sheaf back to the slabs.
-pub(super) fn flush<C: Config>(lower: Lower<'_, C>, class: Class, mut sheaf: Sheaf) -> Sheaf {
+pub(super) fn flush<C: Config>(lower: &Lower<C>, class: Class, mut sheaf: Sheaf) -> Sheaf {
     if sheaf.len() > 0 {
-        lower.slabs.release(lower.regions, class, sheaf.objects());
+        lower.slabs.release(&lower.regions, class, sheaf.objects());
         sheaf.clear();
     }
     sheaf
@@ -318,18 +318,18 @@ pub(super) fn flush<C: Config>(lower: Lower<'_, C>, class: Class, mut sheaf: She
 /// # Safety
 ///
 /// Caller: owns the sheaf (C1); the top is not the sentinel.
-pub(super) unsafe fn flush_top<C: Config>(lower: Lower<'_, C>, class: Class, top: Top) -> Sheaf {
+pub(super) unsafe fn flush_top<C: Config>(lower: &Lower<C>, class: Class, top: Top) -> Sheaf {
     // SAFETY: by the contract.
     flush(lower, class, unsafe { Sheaf::from_top(top) })
 }
 
 /// Claims objects from the slabs that are the caller's to use.
-pub(super) fn claim<C: Config>(lower: Lower<'_, C>, class: Class, out: &[Word]) -> usize {
-    lower.slabs.claim(lower.regions, lower.provider, lower.source(), class, out)
+pub(super) fn claim<C: Config>(lower: &Lower<C>, class: Class, out: &[Word]) -> usize {
+    lower.slabs.claim(&lower.regions, &lower.provider, lower.source(), class, out)
 }
 
 #[cold]
-fn claim_one<C: Config>(lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>> {
+fn claim_one<C: Config>(lower: &Lower<C>, class: Class) -> Option<NonNull<u8>> {
     let one = [Word::new(core::ptr::null_mut())];
     match claim(lower, class, &one) {
         0 => None,
@@ -338,8 +338,8 @@ fn claim_one<C: Config>(lower: Lower<'_, C>, class: Class) -> Option<NonNull<u8>
 }
 
 #[cold]
-fn release_one<C: Config>(lower: Lower<'_, C>, class: Class, object: NonNull<u8>) {
-    lower.slabs.release(lower.regions, class, &[Word::new(object.as_ptr())]);
+fn release_one<C: Config>(lower: &Lower<C>, class: Class, object: NonNull<u8>) {
+    lower.slabs.release(&lower.regions, class, &[Word::new(object.as_ptr())]);
 }
 
 #[cfg(test)]

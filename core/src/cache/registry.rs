@@ -74,11 +74,7 @@ impl<C: Config> Registry<C> {
     }
 
     /// An empty slot: an unused one, or new. `None` when out of memory.
-    pub(crate) fn obtain<'a>(
-        &self,
-        pool: &Pool<C>,
-        lower: Lower<'a, C>,
-    ) -> Option<&'static Slot<C::Env>> {
+    pub(crate) fn obtain(&self, pool: &Pool<C>, lower: &Lower<C>) -> Option<&'static Slot<C::Env>> {
         let slot = match self.take_unused() {
             Some(slot) => slot,
             None => self.make(pool, lower)?,
@@ -97,10 +93,10 @@ impl<C: Config> Registry<C> {
         Some(slot)
     }
 
-    fn make(&self, pool: &Pool<C>, lower: Lower<'_, C>) -> Option<&'static Slot<C::Env>> {
+    fn make(&self, pool: &Pool<C>, lower: &Lower<C>) -> Option<&'static Slot<C::Env>> {
         let bytes = size_of::<Slot<C::Env>>();
         let memory =
-            pool.cut(lower.regions, lower.provider, bytes, Side::End)?.cast::<Slot<C::Env>>();
+            pool.cut(&lower.regions, &lower.provider, bytes, Side::End)?.cast::<Slot<C::Env>>();
         // Published under the lock, so that `hold` knows all slots there are.
         let _unused = self.unused.lock();
         let next = NonNull::new(self.all.load(Ordering::Relaxed));

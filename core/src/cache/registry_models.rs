@@ -11,7 +11,7 @@ type ModelHeap = Heap<ModelConfig<ALL>>;
 
 fn obtain(heap: &'static ModelHeap) -> &'static Slot<crate::check::model_surroundings::ModelEnv> {
     let cache = &heap.cache;
-    let slot = cache.registry.obtain(&cache.pool, heap.lower()).expect("memory");
+    let slot = cache.registry.obtain(&cache.pool, &heap.lower).expect("memory");
     assert!(slot.in_use.load(Ordering::Relaxed));
     slot
 }

@@ -54,7 +54,7 @@ static_assertions::const_assert!(RUN_CLASSES <= u32::BITS as usize);
 
 impl<C: Config> Cache<C> {
     /// Counts a miss, and takes part in what all CPUs were asked to do.
-    pub(crate) fn note_run_miss(&self, lower: Lower<'_, C>) {
+    pub(crate) fn note_run_miss(&self, lower: &Lower<C>) {
         if let Place::Slot(slot) = self.place(lower) {
             slot.refills.count();
         }
@@ -62,7 +62,7 @@ impl<C: Config> Cache<C> {
 
     /// Caches a run that is being freed; `false` when it should go back to its
     /// region. The run and its class are as K1 says.
-    pub(crate) fn keep_run(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) -> bool {
+    pub(crate) fn keep_run(&self, lower: &Lower<C>, class: Class, run: NonNull<u8>) -> bool {
         if C::NODES > 1 && Self::is_foreign(lower, run) {
             return false;
         }
@@ -83,7 +83,7 @@ impl<C: Config> Cache<C> {
     /// Puts a sheaf for one more run in the place of a full one, or of none.
     fn enlarge(
         &self,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         slot: &Slot<C::Env>,
         class: Class,
         run: NonNull<u8>,
@@ -94,7 +94,7 @@ impl<C: Config> Cache<C> {
             return false;
         }
         self.note_filled(lower, class, run);
-        let Some(mut sheaf) = self.pool.run_sheaf(lower.regions, lower.provider, held + 1) else {
+        let Some(mut sheaf) = self.pool.run_sheaf(&lower.regions, &lower.provider, held + 1) else {
             return false;
         };
         sheaf.push(run);
@@ -134,7 +134,7 @@ impl<C: Config> Cache<C> {
     /// a fourth of the heap, what they are long below three fourths of it, or
     /// as little as each slot may have in any case. Over all slots, because
     /// who counts may be moved to another before it swaps.
-    fn has_room(&self, lower: Lower<'_, C>, class: Class) -> bool {
+    fn has_room(&self, lower: &Lower<C>, class: Class) -> bool {
         if self.registry.is_short() {
             return false;
         }
@@ -148,7 +148,7 @@ impl<C: Config> Cache<C> {
     }
 
     /// Looks how much of a run that is about to be cached has memory behind it.
-    fn note_filled(&self, lower: Lower<'_, C>, class: Class, run: NonNull<u8>) {
+    fn note_filled(&self, lower: &Lower<C>, class: Class, run: NonNull<u8>) {
         let page = lower.provider.page_size();
         if !(run.addr().get() | class.size()).is_multiple_of(page) {
             return;
@@ -169,7 +169,7 @@ impl<C: Config> Cache<C> {
     /// Gives the runs of the caller's slot back when they are old, and what it
     /// has of cold classes.
     #[inline]
-    pub(super) fn flush_old(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) fn flush_old(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         let age = self.registry.age.load(Relaxed);
         if slot.recent.age.load(Relaxed) != age {
             slot.recent.age.store(age, Relaxed);
@@ -179,7 +179,7 @@ impl<C: Config> Cache<C> {
     }
 
     #[cold]
-    fn flush_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    fn flush_runs(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         slot.recent.freed.store(0, Relaxed);
         for class in Class::runs() {
             let top = slot.tops().get(class);
@@ -196,7 +196,7 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: as for [`drain_slot`](Self::drain_slot).
-    pub(super) unsafe fn drain_runs(&self, lower: Lower<'_, C>, slot: &Slot<C::Env>) {
+    pub(super) unsafe fn drain_runs(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         slot.recent.freed.store(0, Relaxed);
         for class in Class::runs() {
             // SAFETY: by the contract.
@@ -213,7 +213,7 @@ impl<C: Config> Cache<C> {
     /// # Safety
     ///
     /// Caller: owns the sheaf of the top, which is not the sentinel.
-    unsafe fn give_runs(&self, lower: Lower<'_, C>, class: Class, top: Top) {
+    unsafe fn give_runs(&self, lower: &Lower<C>, class: Class, top: Top) {
         self.run_room.fetch_sub_in::<C::Env>((top.len() + top.room()) * class.size(), Relaxed);
         // SAFETY: by the contract.
         let mut sheaf = unsafe { Sheaf::from_top(top) };
@@ -223,7 +223,7 @@ impl<C: Config> Cache<C> {
         self.pool.give(sheaf);
     }
 
-    fn give_run(lower: Lower<'_, C>, run: NonNull<u8>) {
+    fn give_run(lower: &Lower<C>, run: NonNull<u8>) {
         if lower.regions.give(run, Contents::Dirty, C::Env::now_ms()).is_err() {
             C::Env::fatal(Fault::new(FaultKind::DoubleFree, run.as_ptr()));
         }

@@ -229,7 +229,7 @@ fn a_cached_run_of_another_class_violates_k1() {
     warm(heap, LARGE);
     let block = alloc(heap, LARGE);
     free(heap, block, LARGE);
-    let at = heap.regions.locate(block.as_ptr()).expect("ours");
+    let at = heap.lower.regions.locate(block.as_ptr()).expect("ours");
     let pages = at.run().expect("a run");
     let class = at.class();
     for other in [Class::LARGE, Class::of(50_000, 1), Class::of(300_000, 1)] {

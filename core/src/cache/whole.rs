@@ -66,7 +66,7 @@ impl<C: Config> Cache<C> {
 
     /// Where the caller stands; gives it a slot if it lacks one.
     #[inline]
-    pub(super) fn place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+    pub(super) fn place<'a>(&self, lower: &'a Lower<C>) -> Place<'a, C> {
         match lower.front.current() {
             Current::Slot(slot) => {
                 self.keep_up(lower, slot);
@@ -78,7 +78,7 @@ impl<C: Config> Cache<C> {
 
     #[cold]
     #[inline(never)]
-    fn find_place<'a>(&self, lower: Lower<'a, C>) -> Place<'a, C> {
+    fn find_place<'a>(&self, lower: &'a Lower<C>) -> Place<'a, C> {
         loop {
             match lower.front.current() {
                 Current::Slot(slot) => return Place::Slot(slot),
@@ -105,7 +105,7 @@ impl<C: Config> Cache<C> {
 
     /// Bytes of objects that one slot may stash: an eighth of the heap for
     /// two slots, less when more share it. A fixed cap bloats small programs.
-    pub(super) fn budget(&self, lower: Lower<'_, C>) -> usize {
+    pub(super) fn budget(&self, lower: &Lower<C>) -> usize {
         if self.registry.is_short() {
             return 0;
         }
@@ -116,12 +116,12 @@ impl<C: Config> Cache<C> {
 
     /// Bytes of objects of one class that a depot may hold: together they hold
     /// no more than one would.
-    pub(super) fn depot_limit(&self, lower: Lower<'_, C>) -> usize {
+    pub(super) fn depot_limit(&self, lower: &Lower<C>) -> usize {
         if self.registry.is_short() {
             return 0;
         }
         let limits = C::limits();
         let all = (lower.regions.extent() / 64).min(limits.depot_max).max(limits.depot_min);
-        if lower.is_local() { all / usize::from(nodes::<C>(lower.provider)) } else { all }
+        if lower.is_local() { all / usize::from(nodes::<C>(&lower.provider)) } else { all }
     }
 }

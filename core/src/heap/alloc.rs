@@ -98,7 +98,7 @@ impl<C: Config> Heap<C> {
     #[inline]
     pub(super) fn alloc_raw(&self, layout: Layout, fill: Fill) -> *mut u8 {
         let class = Self::class(layout);
-        let hit = self.front.pop(class);
+        let hit = self.lower.front.pop(class);
         if hit.is_null() {
             return self.alloc_uncached(layout, class, fill);
         }
@@ -113,7 +113,7 @@ impl<C: Config> Heap<C> {
     /// not from [`TABLED`] on. For doors of their own.
     #[inline(always)]
     pub fn is_open_for(&self, size: usize) -> bool {
-        !C::TIER.checks_calls() && self.front.is_open_for(size)
+        !C::TIER.checks_calls() && self.lower.front.is_open_for(size)
     }
 
     /// Whether there may be hits at all, of whatever size: then the hits of classes
@@ -132,7 +132,7 @@ impl<C: Config> Heap<C> {
     #[inline(always)]
     pub unsafe fn pop_first(&self, class: Class) -> *mut u8 {
         // SAFETY: by the contract.
-        unsafe { self.front.pop_first(class) }
+        unsafe { self.lower.front.pop_first(class) }
     }
 
     /// The same at any time; before there are hits from any cache there may be.
@@ -142,7 +142,7 @@ impl<C: Config> Heap<C> {
             // SAFETY: as just tested.
             return unsafe { self.pop_first(class) };
         }
-        if Self::checks_calls() { null_mut() } else { self.front.pop(class) }
+        if Self::checks_calls() { null_mut() } else { self.lower.front.pop(class) }
     }
 
     /// Allocates an object of a class known beforehand, for C's `malloc`:
@@ -203,7 +203,7 @@ impl<C: Config> Heap<C> {
     }
 
     fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
-        self.front.prepare();
+        self.lower.front.prepare();
         self.free_deferred();
         match self.alloc_missed(class, layout, fill) {
             Some(block) => block.as_ptr(),
@@ -231,7 +231,7 @@ impl<C: Config> Heap<C> {
     }
 
     fn alloc_object(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
-        let object = self.cache.refill(self.lower(), class)?;
+        let object = self.cache.refill(&self.lower, class)?;
         if fill == Fill::Zero {
             // SAFETY: an object of the class, ours.
             unsafe { object.write_bytes(0, layout.size()) };
@@ -242,7 +242,7 @@ impl<C: Config> Heap<C> {
     /// A run of pages for a large block.
     fn alloc_run(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
         if class.is_run() {
-            self.cache.note_run_miss(self.lower());
+            self.cache.note_run_miss(&self.lower);
         }
         let Run { start, zero, .. } = self.take_run(class, layout)?;
         if fill == Fill::Zero && !zero {
@@ -257,8 +257,8 @@ impl<C: Config> Heap<C> {
     pub(super) fn take_run(&self, class: Class, layout: Layout) -> Option<Run> {
         let pages = pages_for(class, layout.size())?;
         let align = u32::try_from((layout.align() >> PAGE_SHIFT).max(1)).ok()?;
-        let near = Near::First(self.lower().source());
-        self.regions.take(&self.provider, near, pages, align, class).ok()
+        let near = Near::First(self.lower.source());
+        self.lower.regions.take(&self.lower.provider, near, pages, align, class).ok()
     }
 }
 

@@ -26,8 +26,8 @@ impl<C: Config> Heap<C> {
         while filled < blocks.len() {
             let hit = self.pop_cached(class);
             if hit.is_null() && past_cache && blocks.len() - filled >= WORTH {
-                self.front.prepare();
-                filled += self.cache.claim_batch(self.lower(), class, &mut blocks[filled..]);
+                self.lower.front.prepare();
+                filled += self.cache.claim_batch(&self.lower, class, &mut blocks[filled..]);
                 if filled == blocks.len() {
                     break;
                 }
@@ -57,7 +57,7 @@ impl<C: Config> Heap<C> {
                 continue;
             }
             if past_cache && rest.len() >= WORTH {
-                return batch::release_batch(self.lower(), class, rest);
+                return batch::release_batch(&self.lower, class, rest);
             }
             // SAFETY: by the contract.
             unsafe { self.dealloc(block, layout) };

@@ -45,7 +45,7 @@ impl<C: Config> Heap<C> {
         let mut seen = Checked::default();
         let mut slabs = [0usize; CLASSES];
         let mut large = 0;
-        self.regions.walk(|run| {
+        self.lower.regions.walk(|run| {
             let (address, bytes) = (run.start.addr().get(), run.pages.bytes());
             seen.runs += 1;
             seen.bytes += bytes;
@@ -61,20 +61,20 @@ impl<C: Config> Heap<C> {
                 Violation::unless(right, "K1", "a run that is shorter than its class", address)
             }
         })?;
-        self.slabs.check()?;
+        self.lower.slabs.check()?;
         for class in Class::all() {
-            let stats = self.slabs.stats(class);
+            let stats = self.lower.slabs.stats(class);
             let counted = stats.slabs == slabs[class.index()];
             Violation::unless(counted, "S4", "a slab that its class does not count", 0)?;
             let sane = stats.free <= stats.capacity;
             Violation::unless(sane, "S3", "more free objects than there are", 0)?;
         }
-        let parked = self.cache.check_runs(&self.regions)?;
+        let parked = self.cache.check_runs(&self.lower.regions)?;
         seen.parked = parked.runs;
         let stats = self.stats();
         let mut cached = 0;
         for class in Class::all() {
-            let verify = |object| self.slabs.check_cached(&self.regions, class, object);
+            let verify = |object| self.lower.slabs.check_cached(&self.lower.regions, class, object);
             let count = self.cache.check_class(class, verify)?;
             seen.cached += count.objects;
             cached += count.bytes;
@@ -85,7 +85,7 @@ impl<C: Config> Heap<C> {
         Violation::unless(room, "C1", "more objects free or cached than there are", 0)?;
         let own = stats.own_bytes + parked.bytes <= large;
         Violation::unless(own, "C2", "memory of the heap's own that is in no run", 0)?;
-        let all = self.regions.stats().used == seen.bytes;
+        let all = self.lower.regions.stats().used == seen.bytes;
         Violation::unless(all, "R1", "used pages that are in no run", 0)?;
         Ok(seen)
     }

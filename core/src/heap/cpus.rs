@@ -47,8 +47,8 @@ impl<C: Config> Heap<C> {
     ///
     /// See [`DrainError`].
     pub fn drain_cpu(&self, cpu: usize) -> Result<(), DrainError> {
-        match self.front.slot_of(cpu)? {
-            Some(slot) if !self.cache.stop_and_drain(self.lower(), slot) => Err(DrainError::Busy),
+        match self.lower.front.slot_of(cpu)? {
+            Some(slot) if !self.cache.stop_and_drain(&self.lower, slot) => Err(DrainError::Busy),
             _ => Ok(()),
         }
     }
@@ -56,10 +56,10 @@ impl<C: Config> Heap<C> {
     /// Counts of one CPU's cache; `None` for one without.
     #[must_use]
     pub fn cpu_stats(&self, cpu: usize) -> Option<CpuStats> {
-        let slot = self.front.slot_of(cpu).ok()??;
+        let slot = self.lower.front.slot_of(cpu).ok()??;
         Some(CpuStats {
             cached_bytes: slot.cached_bytes(),
-            parked_bytes: slot.parked_bytes(&self.regions),
+            parked_bytes: slot.parked_bytes(&self.lower.regions),
             refills: slot.refills.get(),
             overflows: slot.overflows.get(),
         })

@@ -48,7 +48,7 @@ impl<C: Config> Heap<C> {
         let pointer =
             unsafe { NonNull::new_unchecked(pointer.as_ptr().map_addr(|address| address & !1)) };
         // SAFETY: by the contract, and a live block has been given out.
-        if !unsafe { self.front.push_first(class, pointer.as_ptr()) } {
+        if !unsafe { self.lower.front.push_first(class, pointer.as_ptr()) } {
             self.dealloc_slow(pointer, layout, class);
         }
     }
@@ -88,11 +88,11 @@ impl<C: Config> Heap<C> {
             return self.free_checked(pointer, None, Caller::UNKNOWN);
         }
         // SAFETY: by the contract.
-        let Some(class) = (unsafe { self.regions.first_class_of(pointer.as_ptr()) }) else {
+        let Some(class) = (unsafe { self.lower.regions.first_class_of(pointer.as_ptr()) }) else {
             return self.free_further(pointer);
         };
         // SAFETY: by the contract, and a live block has been given out.
-        if !unsafe { self.front.push_first(class, pointer.as_ptr()) } {
+        if !unsafe { self.lower.front.push_first(class, pointer.as_ptr()) } {
             self.free_slow(pointer, class);
         }
     }
@@ -122,7 +122,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn free_unchecked(&self, pointer: NonNull<u8>, caller: Caller) {
         // SAFETY: the contract of `dealloc_missed`.
-        match unsafe { self.regions.first_class_of(pointer.as_ptr()) } {
+        match unsafe { self.lower.regions.first_class_of(pointer.as_ptr()) } {
             Some(class) => self.free_slow(pointer, class),
             None if self.free_sampled(pointer, caller) => {}
             None => self.free_missed(pointer, Class::LARGE),
@@ -143,8 +143,8 @@ impl<C: Config> Heap<C> {
         // SAFETY: by the contract: null is in no region, and a live block has
         // been given out.
         unsafe {
-            match self.regions.directory.hit_class_of(pointer) {
-                Some(class) => self.front.push_first(class, pointer),
+            match self.lower.regions.directory.hit_class_of(pointer) {
+                Some(class) => self.lower.front.push_first(class, pointer),
                 None => false,
             }
         }
@@ -161,7 +161,7 @@ impl<C: Config> Heap<C> {
     pub unsafe fn push_cached(&self, class: Class, pointer: *mut u8) -> bool {
         let aligned = pointer.addr().is_multiple_of(SMALLEST_ALIGN) && !C::TIER.checks_calls();
         // SAFETY: by the contract, and a live block has been given out.
-        aligned && unsafe { self.front.push_first(class, pointer) }
+        aligned && unsafe { self.lower.front.push_first(class, pointer) }
     }
 
     /// A block that is not in the first region, or none.
@@ -182,7 +182,7 @@ impl<C: Config> Heap<C> {
             return self.free_checked(pointer, None, Caller::UNKNOWN);
         }
         // SAFETY: given up by the caller; or the class misses.
-        if !unsafe { self.front.push_again(class, pointer.as_ptr()) } {
+        if !unsafe { self.lower.front.push_again(class, pointer.as_ptr()) } {
             self.free_missed(pointer, class);
         }
     }
@@ -194,7 +194,7 @@ impl<C: Config> Heap<C> {
         }
         self.free_deferred();
         let depth = if class.is_small() {
-            self.cache.overflow(self.lower(), class, pointer)
+            self.cache.overflow(&self.lower, class, pointer)
         } else {
             self.free_located(pointer, class)
         };
@@ -205,9 +205,9 @@ impl<C: Config> Heap<C> {
 
     /// A large block; or a small one outside the first region.
     fn free_located(&self, pointer: NonNull<u8>, class: Class) -> Depth {
-        match self.regions.locate(pointer.as_ptr()) {
+        match self.lower.regions.locate(pointer.as_ptr()) {
             Some(at) if at.class().is_small() => {
-                return self.cache.overflow(self.lower(), at.class(), pointer);
+                return self.cache.overflow(&self.lower, at.class(), pointer);
             }
             Some(at) => self.free_run(class, pointer, at),
             None if self.free_sampled(pointer, Caller::UNKNOWN) => {}
@@ -227,17 +227,17 @@ impl<C: Config> Heap<C> {
         if class.is_run() && class != own || own.is_run() && pages < own.pages() {
             self.fault(FaultKind::WrongLayout, pointer);
         }
-        let kept = own.is_run() && self.cache.keep_run(self.lower(), own, pointer);
-        if !kept && self.regions.give(pointer, Contents::Dirty, C::Env::now_ms()).is_err() {
+        let kept = own.is_run() && self.cache.keep_run(&self.lower, own, pointer);
+        if !kept && self.lower.regions.give(pointer, Contents::Dirty, C::Env::now_ms()).is_err() {
             self.fault(FaultKind::DoubleFree, pointer);
         }
     }
 
     /// Whether a block of the heap could start here, used or not.
     pub(super) fn is_block_start(&self, pointer: NonNull<u8>) -> bool {
-        let Some(at) = self.regions.locate(pointer.as_ptr()) else { return false };
+        let Some(at) = self.lower.regions.locate(pointer.as_ptr()) else { return false };
         if at.class().is_small() {
-            return self.slabs.is_object(at, pointer);
+            return self.lower.slabs.is_object(at, pointer);
         }
         pointer.addr().get().is_multiple_of(PAGE_SIZE) && at.run().is_some()
     }

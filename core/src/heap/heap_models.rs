@@ -41,7 +41,7 @@ fn a_cpu_that_could_not_be_stopped_follows_a_drain() {
         assert!(cached > 0);
         let other = spawn(move || {
             migrate(1);
-            heap.cache.drain_all(heap.lower());
+            heap.cache.drain_all(&heap.lower);
         });
         // A miss, before or while or after the drain is asked for.
         let block = alloc(heap, OTHER);

@@ -82,14 +82,14 @@ impl<C: Config> Heap<C> {
     /// no thread for it; a heap nobody uses keeps what it has.
     #[inline]
     pub(super) fn tick(&self, now: u32) {
-        if self.regions.tick_is_due(now, LOOK_MS) {
+        if self.lower.regions.tick_is_due(now, LOOK_MS) {
             self.look(now);
         }
     }
 
     #[cold]
     fn look(&self, now: u32) {
-        let (slabs, regions) = (self.slabs.look(), self.regions.usage());
+        let (slabs, regions) = (self.lower.slabs.look(), self.lower.regions.usage());
         // What is cached counts as in use.
         let live = regions.used.saturating_sub(slabs.runs) + slabs.in_use;
         let looks = &self.looks;
@@ -105,10 +105,10 @@ impl<C: Config> Heap<C> {
 
     fn tick_now(&self, now: u32) {
         self.cache.registry.end_shortage(now);
-        self.cache.drain_idle(self.lower(), now);
-        self.cache.trim_depots(self.lower());
+        self.cache.drain_idle(&self.lower, now);
+        self.cache.trim_depots(&self.lower);
         self.cache.age_runs();
-        self.regions.give_back(&self.provider, now, Urgency::Idle);
+        self.lower.regions.give_back(&self.lower.provider, now, Urgency::Idle);
         let limits = C::limits();
         if limits.purge_delay_ms != Limits::NEVER && self.may_purge_slabs(&limits) {
             self.purge_slabs(limits.purge_delay_ms, usize::MAX);
@@ -119,7 +119,7 @@ impl<C: Config> Heap<C> {
     fn purge_slabs(&self, delay: u32, bytes: usize) -> usize {
         // What changed just before a look has rested for no time at its start.
         let looks = u16::try_from(delay.div_ceil(LOOK_MS) + 1).unwrap_or(u16::MAX);
-        self.slabs.purge_idle(&self.regions, &self.provider, Aim { looks, bytes })
+        self.lower.slabs.purge_idle(&self.lower.regions, &self.lower.provider, Aim { looks, bytes })
     }
 
     /// Whether pages of slabs may go back while memory is not short: not where whole
@@ -127,7 +127,7 @@ impl<C: Config> Heap<C> {
     fn may_purge_slabs(&self, limits: &Limits) -> bool {
         let keep = limits.resident_min;
         limits.huge_pages != HugePages::Wanted
-            && (keep == 0 || self.regions.usage().resident_free >= keep)
+            && (keep == 0 || self.lower.regions.usage().resident_free >= keep)
     }
 
     /// Gives back what has rested for a look, as far as more is resident than
@@ -136,7 +136,7 @@ impl<C: Config> Heap<C> {
         let limits = C::limits();
         let never =
             limits.excess_percent == Limits::NEVER || limits.purge_delay_ms == Limits::NEVER;
-        if never || !self.provider.capabilities().contains(Capabilities::PURGE) {
+        if never || !self.lower.provider.capabilities().contains(Capabilities::PURGE) {
             return;
         }
         let peak = self.looks.peak.load(Relaxed);
@@ -147,7 +147,7 @@ impl<C: Config> Heap<C> {
             return;
         }
         let urgency = Urgency::Excess { bytes: excess, rested_ms: LOOK_MS };
-        let mut given = self.regions.give_back(&self.provider, now, urgency);
+        let mut given = self.lower.regions.give_back(&self.lower.provider, now, urgency);
         if given < excess && self.may_purge_slabs(&limits) {
             given += self.purge_slabs(LOOK_MS, excess - given);
         }

@@ -39,7 +39,7 @@ fn thin_out(heap: &Heap<TestConfig>, blocks: &[NonNull<u8>]) -> Vec<(usize, NonN
         // SAFETY: the block is ours.
         unsafe { heap.dealloc(*block, KIB) };
     }
-    heap.cache.drain_all(heap.lower());
+    heap.cache.drain_all(&heap.lower);
     blocks.iter().copied().enumerate().filter(|(_, block)| is_first(block)).collect()
 }
 
@@ -69,7 +69,7 @@ fn pages_of_slabs_go_back_after_the_delay() {
     }
     (0..TICK_MS.div_ceil(LOOK_MS)).for_each(|_| look(heap, LOOK_MS));
     let purged = heap.stats().slab_purged_bytes;
-    assert!(purged > MIB / 2 && heap.provider.purged() >= purged, "{purged}");
+    assert!(purged > MIB / 2 && heap.lower.provider.purged() >= purged, "{purged}");
     heap.check().expect("a whole heap");
     free(heap, &kept);
     heap.check().expect("a whole heap");
@@ -81,7 +81,7 @@ fn what_is_more_than_was_in_use_goes_back_at_once() {
     look(heap, 1000);
     let kept = thin_out(heap, &take(heap, 8 * MIB));
     (0..2).for_each(|_| look(heap, LOOK_MS));
-    assert_eq!(heap.provider.purged(), 0, "no more than was in use at once");
+    assert_eq!(heap.lower.provider.purged(), 0, "no more than was in use at once");
     // As much again of another size.
     let other = Layout::new::<[u64; 512]>();
     let more: Vec<_> = (0..8 * MIB / other.size()).map(|_| heap.alloc(other)).collect();
@@ -111,10 +111,10 @@ fn what_is_freed_and_taken_again_stays() {
         // The first free that misses sees what is in use.
         look(heap, LOOK_MS);
         free(heap, &blocks.into_iter().enumerate().collect::<Vec<_>>());
-        heap.cache.drain_all(heap.lower());
+        heap.cache.drain_all(&heap.lower);
         look(heap, LOOK_MS);
     }
-    assert_eq!(heap.provider.purged(), 0);
+    assert_eq!(heap.lower.provider.purged(), 0);
 }
 
 #[test]

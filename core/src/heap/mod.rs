@@ -56,8 +56,6 @@ use crate::base::config::Config;
 use crate::cache::{Cache, Lower};
 use crate::observe::stats::{ClassStats, Stats};
 use crate::provider::Node;
-use crate::region::Regions;
-use crate::slab::Slabs;
 
 pub use check::Checked;
 pub use cpus::DrainError;
@@ -70,14 +68,11 @@ pub use reserve::Reserve;
 ///
 /// All methods take `&self` and may be called from any thread.
 pub struct Heap<C: Config> {
-    pub(crate) front: C::Front,
-    pub(crate) regions: Regions<C>,
-    pub(crate) slabs: Slabs<C>,
+    pub(crate) lower: Lower<C>,
     pub(crate) cache: Cache<C>,
     checks: Checks<C>,
     sampler: Sampler<C>,
     looks: idle::Looks,
-    pub(crate) provider: C::Pages,
 }
 
 impl<C: Config> core::fmt::Debug for Heap<C> {
@@ -95,30 +90,17 @@ impl<C: Config> Heap<C> {
     #[must_use]
     pub const fn new(provider: C::Pages, front: C::Front) -> Self {
         Self {
-            front,
-            regions: Regions::new(),
-            slabs: Slabs::new(),
+            lower: Lower::new(provider, front),
             cache: Cache::new(),
             checks: Checks::new(),
             sampler: Sampler::new(),
             looks: idle::Looks::new(),
-            provider,
         }
     }
 
     /// Where the heap's memory comes from.
     pub fn provider(&self) -> &C::Pages {
-        &self.provider
-    }
-
-    #[inline]
-    pub(crate) fn lower(&self) -> Lower<'_, C> {
-        Lower {
-            front: &self.front,
-            provider: &self.provider,
-            regions: &self.regions,
-            slabs: &self.slabs,
-        }
+        &self.lower.provider
     }
 
     /// Bytes usable at a live block: at least what was asked for. `None` when
@@ -138,7 +120,7 @@ impl<C: Config> Heap<C> {
     #[inline]
     #[must_use]
     pub fn contains(&self, pointer: *const u8) -> bool {
-        self.regions.directory.find(pointer).is_some()
+        self.lower.regions.directory.find(pointer).is_some()
     }
 
     /// The node that the memory under `pointer` was reserved for; `None` when it
@@ -146,7 +128,7 @@ impl<C: Config> Heap<C> {
     /// [`Config::NODES`] is 1.
     #[must_use]
     pub fn node_of(&self, pointer: *const u8) -> Option<Node> {
-        self.contains(pointer).then(|| self.regions.node_of(pointer))
+        self.contains(pointer).then(|| self.lower.regions.node_of(pointer))
     }
 
     /// Whether `pointer` lies in a page that is cut into blocks of one class, of
@@ -154,11 +136,11 @@ impl<C: Config> Heap<C> {
     #[inline]
     #[must_use]
     pub fn is_in_slab(&self, pointer: *const u8) -> bool {
-        self.regions.locate(pointer).is_some_and(|at| at.class().is_small())
+        self.lower.regions.locate(pointer).is_some_and(|at| at.class().is_small())
     }
 
     fn usable_raw(&self, pointer: NonNull<u8>) -> Option<usize> {
-        let located = self.regions.locate(pointer.as_ptr())?;
+        let located = self.lower.regions.locate(pointer.as_ptr())?;
         match located.class() {
             class if class.is_small() => Some(class.size()),
             _ => {
@@ -172,7 +154,7 @@ impl<C: Config> Heap<C> {
     /// read while they change, so the figures are exact only when they rest.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let regions = self.regions.stats();
+        let regions = self.lower.regions.stats();
         let (slots, cache_bytes) = self.cache.own_use();
         let own_bytes = cache_bytes + regions.own;
         let mut stats = Stats {
@@ -186,7 +168,7 @@ impl<C: Config> Heap<C> {
         };
         let mut slab_run_bytes = 0;
         for class in Class::all() {
-            let slabs = self.slabs.stats(class);
+            let slabs = self.lower.slabs.stats(class);
             stats.slab_purged_bytes += slabs.purged * crate::base::units::PAGE_SIZE;
             stats.slabs += slabs.slabs;
             stats.slab_bytes += slabs.capacity * class.size();
@@ -196,7 +178,7 @@ impl<C: Config> Heap<C> {
         slab_run_bytes *= crate::base::units::PAGE_SIZE;
         stats.quarantined_bytes = self.checks.quarantine.bytes() + self.checks.hidden.bytes();
         stats.cached_bytes = self.cache.cached_bytes();
-        stats.parked_bytes = self.cache.parked_bytes(&self.regions);
+        stats.parked_bytes = self.cache.parked_bytes(&self.lower.regions);
         let not_large = slab_run_bytes + own_bytes + stats.parked_bytes;
         stats.large_bytes = regions.used.saturating_sub(not_large);
         stats
@@ -205,7 +187,7 @@ impl<C: Config> Heap<C> {
     /// Counts of one class.
     #[must_use]
     pub fn class_stats(&self, class: Class) -> ClassStats {
-        let slabs = self.slabs.stats(class);
+        let slabs = self.lower.slabs.stats(class);
         ClassStats { slabs: slabs.slabs, capacity: slabs.capacity, free: slabs.free }
     }
 }

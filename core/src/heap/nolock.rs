@@ -31,7 +31,7 @@ impl<C: Config> Heap<C> {
     #[inline]
     pub(super) fn alloc_nolock_raw(&self, layout: Layout) -> *mut u8 {
         let class = Self::class(layout);
-        let hit = self.front.pop(class);
+        let hit = self.lower.front.pop(class);
         if !hit.is_null() {
             return hit;
         }
@@ -53,7 +53,7 @@ impl<C: Config> Heap<C> {
         }
         let class = Self::class(layout);
         // SAFETY: by the contract; or the class misses.
-        if !unsafe { self.front.push(class, pointer.as_ptr()) } {
+        if !unsafe { self.lower.front.push(class, pointer.as_ptr()) } {
             self.free_nolock_slow(class, pointer);
         }
     }
@@ -63,7 +63,7 @@ impl<C: Config> Heap<C> {
         if !class.is_small() {
             return null_mut();
         }
-        let object = self.cache.refill_nolock(self.lower(), class);
+        let object = self.cache.refill_nolock(&self.lower, class);
         object.map_or(null_mut(), NonNull::as_ptr)
     }
 
@@ -72,7 +72,7 @@ impl<C: Config> Heap<C> {
         if !pointer.addr().get().is_multiple_of(SMALLEST_ALIGN) {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
-        let kept = class.is_small() && self.cache.overflow_nolock(self.lower(), class, pointer);
+        let kept = class.is_small() && self.cache.overflow_nolock(&self.lower, class, pointer);
         if !kept {
             // SAFETY: the caller gave the block up; its alignment was tested.
             unsafe { self.cache.deferred.push(pointer) };

@@ -48,12 +48,12 @@ where
     /// [`ReleaseRefused`] when the provider refused some of it.
     pub fn release_all(&mut self) -> Result<usize, ReleaseRefused> {
         // First: slots and sheaves lie in the regions (C2, E1).
-        self.front.reset();
+        self.lower.front.reset();
         self.cache = Cache::new();
-        self.slabs = Slabs::new();
+        self.lower.slabs = Slabs::new();
         self.checks = Checks::new();
-        let sampled = self.sampler.release_all(&self.provider);
-        let all = self.regions.release_all(&self.provider);
+        let sampled = self.sampler.release_all(&self.lower.provider);
+        let all = self.lower.regions.release_all(&self.lower.provider);
         match all.kept + sampled.kept {
             0 => Ok(all.given + sampled.given),
             bytes => Err(ReleaseRefused { bytes }),

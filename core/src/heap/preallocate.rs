@@ -42,8 +42,8 @@ impl<C: Config> Heap<C> {
         if pages.get() == 0 {
             return Ok(());
         }
-        let near = Near::First(self.lower().source());
-        self.regions.preallocate(&self.provider, near, pages, backing)
+        let near = Near::First(self.lower.source());
+        self.lower.regions.preallocate(&self.lower.provider, near, pages, backing)
     }
 }
 

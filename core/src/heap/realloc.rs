@@ -91,7 +91,7 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             return self.realloc_checked(pointer, None, new_size, caller);
         }
-        let Some(located) = self.regions.locate(pointer.as_ptr()) else {
+        let Some(located) = self.lower.regions.locate(pointer.as_ptr()) else {
             let Some(size) = self.usable_sampled(pointer) else {
                 self.fault(FaultKind::InvalidPointer, pointer)
             };
@@ -131,7 +131,7 @@ impl<C: Config> Heap<C> {
         new_class: Class,
     ) -> *mut u8 {
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
-        let at = self.regions.locate(pointer.as_ptr()).filter(|_| aligned);
+        let at = self.lower.regions.locate(pointer.as_ptr()).filter(|_| aligned);
         let Some((at, old_pages)) = at.and_then(|at| Some((at, at.run()?))) else {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
@@ -152,7 +152,7 @@ impl<C: Config> Heap<C> {
         if wanted <= old {
             at.set_class(pages, new_class);
         }
-        if stays || self.regions.resize(&self.provider, pointer, pages) {
+        if stays || self.lower.regions.resize(&self.lower.provider, pointer, pages) {
             at.set_class(pages, new_class);
             return pointer.as_ptr();
         }
@@ -180,11 +180,15 @@ impl<C: Config> Heap<C> {
         class: Class,
     ) -> Option<NonNull<u8>> {
         let pages = pages_for(class, new.size())?;
-        let align = new.align().max(self.provider.page_size()) >> PAGE_SHIFT;
+        let align = new.align().max(self.lower.provider.page_size()) >> PAGE_SHIFT;
         let align = u32::try_from(align).ok()?;
         let room = if C::LAZY_PAGES { (pages.get() * ROOM_FACTOR).min(ROOM_PAGES) } else { 0 };
-        let near = Near::First(self.lower().source());
-        let run = self.regions.take_roomy(&self.provider, near, pages, align, class, room).ok()?;
+        let near = Near::First(self.lower.source());
+        let run = self
+            .lower
+            .regions
+            .take_roomy(&self.lower.provider, near, pages, align, class, room)
+            .ok()?;
         if self.remap(pointer, old, run.start) {
             // The old pages have nothing behind them any more.
             self.give_or_fault(pointer, Contents::Zero);
@@ -203,7 +207,7 @@ impl<C: Config> Heap<C> {
     /// cheaper; the old run then has nothing behind it. `false` when nothing
     /// has happened.
     fn remap(&self, from: NonNull<u8>, pages: PageCount, to: NonNull<u8>) -> bool {
-        let machine_page = self.provider.page_size();
+        let machine_page = self.lower.provider.page_size();
         let worthwhile = pages.get() >= REMAP_PAGES
             && from.addr().get().is_multiple_of(machine_page)
             && pages.bytes().is_multiple_of(machine_page)
@@ -211,18 +215,19 @@ impl<C: Config> Heap<C> {
             && self.can_remap(to);
         // SAFETY: both runs are ours, committed and of at least so many bytes;
         // different runs do not overlap.
-        worthwhile && unsafe { self.provider.remap(from, to, pages.bytes()) }.is_ok()
+        worthwhile && unsafe { self.lower.provider.remap(from, to, pages.bytes()) }.is_ok()
     }
 
     /// Whether the provider can move the pages of the block.
     fn can_remap(&self, pointer: NonNull<u8>) -> bool {
-        self.regions
+        self.lower
+            .regions
             .locate(pointer.as_ptr())
             .is_some_and(|at| at.capabilities().contains(Capabilities::REMAP))
     }
 
     fn give_or_fault(&self, start: NonNull<u8>, contents: Contents) {
-        if self.regions.give(start, contents, C::Env::now_ms()).is_err() {
+        if self.lower.regions.give(start, contents, C::Env::now_ms()).is_err() {
             self.fault(FaultKind::Corrupted, start);
         }
     }

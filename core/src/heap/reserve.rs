@@ -154,9 +154,10 @@ impl<C: Config> Reserve<'_, C> {
     }
 
     fn empty_sheaf(&mut self, count: usize) -> Option<Sheaf> {
-        let lower = self.heap.lower();
-        let new =
-            |order| self.heap.cache.pool.sheaf(lower.regions, lower.provider, Class::LARGE, order);
+        let lower = &self.heap.lower;
+        let new = |order| {
+            self.heap.cache.pool.sheaf(&lower.regions, &lower.provider, Class::LARGE, order)
+        };
         self.empty.pop(|_| 0).or_else(|| new(order_for(count)))
     }
 }

@@ -19,10 +19,10 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             self.empty_quarantine();
         }
-        self.cache.drain_all(self.lower());
-        self.slabs.return_empty(&self.regions);
-        let given = self.slabs.purge_all(&self.regions, &self.provider);
-        given + self.regions.give_back(&self.provider, C::Env::now_ms(), Urgency::All)
+        self.cache.drain_all(&self.lower);
+        self.lower.slabs.return_empty(&self.lower.regions);
+        let given = self.lower.slabs.purge_all(&self.lower.regions, &self.lower.provider);
+        given + self.lower.regions.give_back(&self.lower.provider, C::Env::now_ms(), Urgency::All)
     }
 
     /// Adds memory of the caller's to the heap, at any time and any number of
@@ -40,9 +40,9 @@ impl<C: Config> Heap<C> {
     /// allowed), and are the heap's alone for ever, or until
     /// [`release_all`](Self::release_all) has returned.
     pub unsafe fn add_region(&self, start: NonNull<u8>, bytes: usize) -> Result<(), OutOfMemory> {
-        self.front.prepare();
+        self.lower.front.prepare();
         // SAFETY: by the contract.
-        unsafe { self.regions.add(&self.provider, start, bytes) }
+        unsafe { self.lower.regions.add(&self.lower.provider, start, bytes) }
     }
 
     /// Takes back the slot of a thread that ends, or of a CPU that is gone,
@@ -54,7 +54,7 @@ impl<C: Config> Heap<C> {
     /// longer leads anybody to it.
     pub unsafe fn detach(&self, slot: &'static Slot<C::Env>) {
         // SAFETY: by the contract.
-        unsafe { self.cache.detach(self.lower(), slot) };
+        unsafe { self.cache.detach(&self.lower, slot) };
     }
 
     /// Before `fork`: waits for purges under way, a call of the provider's each, and
@@ -64,13 +64,13 @@ impl<C: Config> Heap<C> {
     /// a slab or a run for each.
     /// Lock order: gate of purges, quarantines, queue of samples, slabs, depot, pool, registry, stashes, growth, set.
     pub fn before_fork(&self) {
-        self.regions.purging.close();
+        self.lower.regions.purging.close();
         self.checks.quarantine.hold();
         self.checks.hidden.hold();
         self.sampler.hold();
-        self.slabs.hold();
+        self.lower.slabs.hold();
         self.cache.hold();
-        self.regions.hold();
+        self.lower.regions.hold();
     }
 
     /// After `fork`, in the parent and in the child: opens the locks again.
@@ -82,13 +82,13 @@ impl<C: Config> Heap<C> {
     pub unsafe fn after_fork(&self) {
         // SAFETY: by the contract.
         unsafe {
-            self.regions.unhold();
+            self.lower.regions.unhold();
             self.cache.unhold();
-            self.slabs.unhold();
+            self.lower.slabs.unhold();
             self.sampler.unhold();
             self.checks.hidden.unhold();
             self.checks.quarantine.unhold();
-            self.regions.purging.open();
+            self.lower.regions.purging.open();
         }
     }
 
@@ -101,7 +101,7 @@ impl<C: Config> Heap<C> {
     /// of CPUs.
     pub unsafe fn adopt_orphans(&self) {
         // SAFETY: by the contract.
-        unsafe { self.cache.detach_others(self.lower()) };
+        unsafe { self.cache.detach_others(&self.lower) };
     }
 
     /// After [`after_fork`](Self::after_fork) in the child: opens the caches again
@@ -112,6 +112,6 @@ impl<C: Config> Heap<C> {
     /// Caller: is the only thread, and the front end is one of CPUs.
     pub unsafe fn restart_stopped(&self) {
         // SAFETY: by the contract.
-        unsafe { self.cache.restart_all(self.lower()) };
+        unsafe { self.cache.restart_all(&self.lower) };
     }
 }

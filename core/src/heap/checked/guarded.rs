@@ -134,7 +134,7 @@ impl<C: Config> Heap<C> {
             return None;
         }
         let page = self.guard_bytes();
-        let able = self.provider.capabilities().contains(Capabilities::PROTECT);
+        let able = self.lower.provider.capabilities().contains(Capabilities::PROTECT);
         // Sizes that no raw block can have are left to the ordinary way.
         (able && block.align() <= page && block.raw_layout(2 * page).is_some())
             .then(|| Layout::from_size_align(body(block, page) + 2 * page, page).ok())?
@@ -147,7 +147,7 @@ impl<C: Config> Heap<C> {
         let end = page + body(block, page);
         // SAFETY: inside the run, of the layout above.
         let (pointer, behind) = unsafe { (raw.add(end - padded(block)), raw.add(end)) };
-        if let Some(at) = self.regions.locate(raw.as_ptr()) {
+        if let Some(at) = self.lower.regions.locate(raw.as_ptr()) {
             let record = record(at);
             record.block.store(pointer.addr().get(), Relaxed);
             record.size.store(block.size, Relaxed);
@@ -162,7 +162,10 @@ impl<C: Config> Heap<C> {
                 // SAFETY: committed pages of the run, which is ours; what is
                 // refused is no guard.
                 let _ = unsafe {
-                    (self.provider.protect(raw, page), self.provider.protect(behind, rest))
+                    (
+                        self.lower.provider.protect(raw, page),
+                        self.lower.provider.protect(behind, rest),
+                    )
                 };
             }
         }
@@ -172,7 +175,7 @@ impl<C: Config> Heap<C> {
     /// The guarded block in the run that `address` is in. Reads tables alone:
     /// from any context, also while nothing else of the run can be read.
     pub(super) fn guarded_at(&self, address: *const u8) -> Option<Guarded<'_>> {
-        let at = self.regions.locate(address)?;
+        let at = self.lower.regions.locate(address)?;
         if at.class().is_small() {
             return None;
         }
@@ -198,9 +201,9 @@ impl<C: Config> Heap<C> {
         // the guards is accessible until then. What is not purged keeps its memory.
         unsafe {
             if can.contains(Capabilities::PURGE) {
-                let _ = self.provider.purge(raw.add(page), inner);
+                let _ = self.lower.provider.purge(raw.add(page), inner);
             }
-            can.contains(Capabilities::PROTECT) && self.provider.protect(raw, bytes).is_ok()
+            can.contains(Capabilities::PROTECT) && self.lower.provider.protect(raw, bytes).is_ok()
         }
     }
 
@@ -210,7 +213,7 @@ impl<C: Config> Heap<C> {
         let Guarded { record, raw, bytes, can, .. } = guarded;
         if can.contains(Capabilities::PROTECT) {
             // SAFETY: committed pages of the run.
-            unsafe { self.provider.unprotect(raw, bytes) }.ok()?;
+            unsafe { self.lower.provider.unprotect(raw, bytes) }.ok()?;
         }
         record.seal.store(0, Relaxed);
         Some(raw)
@@ -218,7 +221,7 @@ impl<C: Config> Heap<C> {
 
     /// Bytes of a guard.
     fn guard_bytes(&self) -> usize {
-        self.provider.page_size().max(PAGE_SIZE)
+        self.lower.provider.page_size().max(PAGE_SIZE)
     }
 
     /// Bytes of the run that starts at a page, in machine pages.

@@ -226,7 +226,7 @@ impl<C: Config> Heap<C> {
         if let Some(guarded) = guarded {
             let out = none_out();
             let waits = self.hide(guarded, by)
-                && self.checks.hidden.push(cache, self.lower(), pointer, size, &out);
+                && self.checks.hidden.push(cache, &self.lower, pointer, size, &out);
             if !waits {
                 self.release_guarded(guarded);
             }
@@ -240,7 +240,7 @@ impl<C: Config> Heap<C> {
         // SAFETY: the block was the caller's until now.
         unsafe { pointer.write_bytes(POISON, block.size.min(POISONED)) };
         let out = none_out();
-        if !self.checks.quarantine.push(cache, self.lower(), pointer, size, &out) {
+        if !self.checks.quarantine.push(cache, &self.lower, pointer, size, &out) {
             self.release(pointer, block);
         }
         for block in out {
@@ -320,7 +320,7 @@ impl<C: Config> Heap<C> {
         }
         let may_be_raw = pointer.addr().get() < self.checks.raw_below.load(Relaxed);
         let Some(header) = self.header_of(pointer) else {
-            if may_be_raw && self.regions.locate(pointer.as_ptr()).is_some() {
+            if may_be_raw && self.lower.regions.locate(pointer.as_ptr()).is_some() {
                 return None;
             }
             self.fault(FaultKind::InvalidPointer, pointer);
@@ -362,8 +362,8 @@ impl<C: Config> Heap<C> {
     #[inline]
     fn is_in_heap(&self, pointer: *const u8) -> bool {
         // SAFETY: a block has been given out, or the directory has no region.
-        unsafe { self.regions.first_class_of(pointer) }.is_some()
-            || self.regions.locate(pointer).is_some()
+        unsafe { self.lower.regions.first_class_of(pointer) }.is_some()
+            || self.lower.regions.locate(pointer).is_some()
     }
 
     /// What is wrong where a header should be and none is.
@@ -380,12 +380,12 @@ impl<C: Config> Heap<C> {
     /// Frees a raw block.
     pub(super) fn free_raw(&self, pointer: NonNull<u8>) {
         // SAFETY: a block has been given out.
-        let class = unsafe { self.regions.first_class_of(pointer.as_ptr()) };
+        let class = unsafe { self.lower.regions.first_class_of(pointer.as_ptr()) };
         let class = class.unwrap_or_else(|| {
-            self.regions.locate(pointer.as_ptr()).map_or(Class::LARGE, |at| at.class())
+            self.lower.regions.locate(pointer.as_ptr()).map_or(Class::LARGE, |at| at.class())
         });
         // SAFETY: the block's class, and given up.
-        if !unsafe { self.front.push(class, pointer.as_ptr()) } {
+        if !unsafe { self.lower.front.push(class, pointer.as_ptr()) } {
             self.free_missed(pointer, class);
         }
     }

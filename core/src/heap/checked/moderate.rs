@@ -31,8 +31,8 @@ impl<C: Config> Heap<C> {
     #[cold]
     #[inline(never)]
     pub(super) fn begin_checks(&self) {
-        self.checks.raw_below.store(self.regions.first_end().max(1), Relaxed);
-        self.regions.directory.close();
+        self.checks.raw_below.store(self.lower.regions.first_end().max(1), Relaxed);
+        self.lower.regions.directory.close();
         if C::tier() == Tier::Moderate {
             // Relaxed: a number, which hands nothing over.
             self.checks.moderate_key.store(self.checks.key(), Relaxed);
@@ -61,7 +61,9 @@ impl<C: Config> Heap<C> {
         let Some(thread) = C::Env::known_thread() else { return null_mut() };
         // SAFETY: by the contract.
         let class = unsafe { Class::of_headed::<HEADER>(size) };
-        let Some(raw) = NonNull::new(self.front.pop_checked(class)) else { return null_mut() };
+        let Some(raw) = NonNull::new(self.lower.front.pop_checked(class)) else {
+            return null_mut();
+        };
         // SAFETY: the raw block is ours, of so many bytes at least.
         let pointer = unsafe { raw.add(HEADER) };
         // SAFETY: as above, aligned as every raw block of such a class. The key once
@@ -107,7 +109,7 @@ impl<C: Config> Heap<C> {
         }
         let raw = pointer.wrapping_sub(HEADER);
         // SAFETY: a block has been given out, or there is no region.
-        let class_of = |byte| unsafe { self.regions.first_class_of(byte) };
+        let class_of = |byte| unsafe { self.lower.regions.first_class_of(byte) };
         let Some(class) = class_of(pointer) else { return false };
         // A block of no bytes may lie behind the pages of its slab.
         let in_one_page = pointer.addr() & (PAGE_SIZE - 1) >= HEADER;
@@ -124,7 +126,7 @@ impl<C: Config> Heap<C> {
             return false;
         }
         // SAFETY: the raw block's class, and given up.
-        let hit = unsafe { self.front.push_checked(class, raw) };
+        let hit = unsafe { self.lower.front.push_checked(class, raw) };
         if !hit {
             // SAFETY: as above.
             self.free_retired(unsafe { NonNull::new_unchecked(raw) }, class);

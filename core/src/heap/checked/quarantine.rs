@@ -75,7 +75,7 @@ impl<C: Config> Quarantine<C> {
     pub(super) fn push(
         &self,
         cache: &Cache<C>,
-        lower: Lower<'_, C>,
+        lower: &Lower<C>,
         block: NonNull<u8>,
         size: usize,
         out: &Out,
@@ -111,12 +111,13 @@ impl<C: Config> Quarantine<C> {
         self.ring.lock().bytes
     }
 
-    fn has_places(&self, cache: &Cache<C>, lower: Lower<'_, C>) -> bool {
+    fn has_places(&self, cache: &Cache<C>, lower: &Lower<C>) -> bool {
         if self.ring.lock().places.is_some() {
             return true;
         }
         let bytes = BLOCKS * size_of::<Place>();
-        let Some(places) = cache.pool.cut(lower.regions, lower.provider, bytes, Side::Start) else {
+        let Some(places) = cache.pool.cut(&lower.regions, &lower.provider, bytes, Side::Start)
+        else {
             return false;
         };
         // Somebody else's are as good; these are then lost, once.

@@ -147,7 +147,7 @@ impl<C: Config> Heap<C> {
     #[inline(never)]
     fn alloc_sampled_now(&self, size: usize, fill: Fill, caller: Caller) -> Option<NonNull<u8>> {
         let Sampling { rate, slots } = C::sampling();
-        let able = self.provider.capabilities().contains(Capabilities::PROTECT);
+        let able = self.lower.provider.capabilities().contains(Capabilities::PROTECT);
         if rate == 0 || slots == 0 || !able || Self::checks_calls() {
             self.sampler.countdown.store(ASK_AGAIN, Relaxed);
             return None;
@@ -167,7 +167,7 @@ impl<C: Config> Heap<C> {
         // What `malloc` promises.
         let align = if size > 8 { 16 } else { 8 };
         let origin = Origin { thread: C::Env::thread(), caller };
-        let block = pool.open(&self.provider, slot, size, align, side, origin);
+        let block = pool.open(&self.lower.provider, slot, size, align, side, origin);
         let Some(block) = block else {
             pool.put(&mut self.sampler.queue.lock(), slot);
             return None;
@@ -186,7 +186,7 @@ impl<C: Config> Heap<C> {
         {
             let mut queue = self.sampler.queue.lock();
             if self.sampler.pool().is_none() {
-                let (pool, free) = Pool::make(&self.provider, slots)?;
+                let (pool, free) = Pool::make(&self.lower.provider, slots)?;
                 *queue = free;
                 // Release: pairs with the Acquire in `pool`.
                 let pool = core::ptr::from_ref(pool).cast_mut();
@@ -205,7 +205,7 @@ impl<C: Config> Heap<C> {
         }
         let Some(pool) = self.sampler.pool_of(pointer.addr().get()) else { return false };
         let origin = Origin { thread: C::Env::thread(), caller };
-        match pool.close::<C::Env>(&self.provider, pointer, origin) {
+        match pool.close::<C::Env>(&self.lower.provider, pointer, origin) {
             Ok(slot) => pool.put(&mut self.sampler.queue.lock(), slot),
             Err(fault) => C::Env::fatal(fault),
         }
