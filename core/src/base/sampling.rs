@@ -1,8 +1,8 @@
 //! How often a block is put between guard pages.
 
 /// Sampled guard pages, after GWP-ASan: now and then a block that is allocated
-/// without a layout lies on pages of its own between inaccessible ones, see
-/// `heap::sampled`.
+/// without a layout, or by one of more than 1 KiB, lies on pages of its own between
+/// inaccessible ones, see `heap::sampled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// One in so many misses, in the mean, is sampled; 0 for none.

@@ -79,7 +79,7 @@ impl<C: Config> Heap<C> {
             // SAFETY: as just tested.
             let hit = unsafe { self.pop_first(class) };
             if hit.is_null() {
-                return self.alloc_slow(layout, class, fill, Caller::UNKNOWN);
+                return self.alloc_medium_slow(layout, class, fill);
             }
             if fill == Fill::Zero {
                 // SAFETY: a block of the class, at least the layout's size.
@@ -92,6 +92,15 @@ impl<C: Config> Heap<C> {
         }
         let block = self.alloc_raw(layout, fill);
         self.checked_meanwhile(block, layout, fill, Caller::UNKNOWN)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_medium_slow(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
+        match self.alloc_sampled_by_layout(layout, fill) {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_slow(layout, class, fill, Caller::UNKNOWN),
+        }
     }
 
     /// Allocates without asking for the tier.

@@ -49,7 +49,7 @@ impl<C: Config> Heap<C> {
     /// is there twice.
     pub unsafe fn dealloc_batch(&self, blocks: &[NonNull<u8>], layout: Layout) {
         let class = Self::class(layout);
-        let past_cache = class.is_small() && !Self::checks_calls();
+        let past_cache = class.is_small() && !Self::checks_calls() && !self.may_be_sampled(layout);
         for (freed, &block) in blocks.iter().enumerate() {
             let rest = &blocks[freed..];
             // SAFETY: by the contract.

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::Heap;
-use crate::base::class::{Class, TABLED};
+use crate::base::class::{CLASSES, Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
@@ -15,6 +15,25 @@ use crate::region::{Contents, Located};
 
 /// What every block is aligned to, in bytes.
 pub(super) const SMALLEST_ALIGN: usize = 8;
+
+/// What every block of a size from [`TABLED`] on is aligned to, in bytes; but for
+/// sampled ones that were allocated by layout, which for that reason are not.
+pub(super) const MEDIUM_ALIGN: usize = 64;
+
+const _: () = {
+    let mut class = Class::of(TABLED, 1).index();
+    while class < CLASSES {
+        let align = Class::from_index(class as u8).natural_align();
+        assert!(align >= MEDIUM_ALIGN, "a free by layout finds sampled blocks by this");
+        class += 1;
+    }
+};
+
+/// Whether a block of a size from [`TABLED`] on is one that caches may hold.
+#[inline(always)]
+pub(super) fn is_of_a_class(pointer: NonNull<u8>) -> bool {
+    pointer.addr().get().is_multiple_of(MEDIUM_ALIGN)
+}
 
 #[inline(always)]
 fn is_aligned(pointer: NonNull<u8>) -> bool {
@@ -70,9 +89,22 @@ impl<C: Config> Heap<C> {
             return self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
         }
         let class = Self::class(layout);
-        // SAFETY: the contract of `dealloc`.
-        if !unsafe { self.push_cached(class, pointer.as_ptr()) } {
+        // SAFETY: the contract of `dealloc`, and a live block has been given out.
+        if !(is_of_a_class(pointer)
+            && unsafe { self.lower.front.push_first(class, pointer.as_ptr()) })
+        {
+            self.free_medium_slow(pointer, class);
+        }
+    }
+
+    /// Also for what no cache holds: a sampled block, or none.
+    #[cold]
+    #[inline(never)]
+    fn free_medium_slow(&self, pointer: NonNull<u8>, class: Class) {
+        if is_of_a_class(pointer) {
             self.free_slow(pointer, class);
+        } else if !self.free_sampled(pointer, Caller::UNKNOWN) {
+            self.fault(FaultKind::InvalidPointer, pointer);
         }
     }
 

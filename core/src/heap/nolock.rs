@@ -5,8 +5,8 @@ use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
-use super::free::SMALLEST_ALIGN;
-use crate::base::class::Class;
+use super::free::{SMALLEST_ALIGN, is_of_a_class};
+use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::fault::FaultKind;
 use crate::cache::FrontEnd;
@@ -51,6 +51,10 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             return self.free_nolock_checked(pointer, layout);
         }
+        if C::SAMPLES && layout.size() >= TABLED && !is_of_a_class(pointer) {
+            // A sampled one: whoever frees what was put aside, looks.
+            return self.put_aside(pointer);
+        }
         let class = Self::class(layout);
         // SAFETY: by the contract; or the class misses.
         if !unsafe { self.lower.front.push(class, pointer.as_ptr()) } {
@@ -69,14 +73,21 @@ impl<C: Config> Heap<C> {
 
     #[cold]
     fn free_nolock_slow(&self, class: Class, pointer: NonNull<u8>) {
+        let aligned = pointer.addr().get().is_multiple_of(SMALLEST_ALIGN);
+        let kept =
+            aligned && class.is_small() && self.cache.overflow_nolock(&self.lower, class, pointer);
+        if !kept {
+            self.put_aside(pointer);
+        }
+    }
+
+    #[cold]
+    fn put_aside(&self, pointer: NonNull<u8>) {
         if !pointer.addr().get().is_multiple_of(SMALLEST_ALIGN) {
             self.fault(FaultKind::InvalidPointer, pointer);
         }
-        let kept = class.is_small() && self.cache.overflow_nolock(&self.lower, class, pointer);
-        if !kept {
-            // SAFETY: the caller gave the block up; its alignment was tested.
-            unsafe { self.cache.deferred.push(pointer) };
-        }
+        // SAFETY: the caller gave the block up; its alignment was tested.
+        unsafe { self.cache.deferred.push(pointer) };
     }
 
     /// Frees what [`dealloc_nolock`](Self::dealloc_nolock) put aside. Every call

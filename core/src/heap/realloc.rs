@@ -6,7 +6,8 @@ use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
 use super::alloc::{Fill, pages_for};
-use crate::base::class::Class;
+use super::free::is_of_a_class;
+use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::FaultKind;
@@ -61,6 +62,9 @@ impl<C: Config> Heap<C> {
         new_size: usize,
     ) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
+        if C::SAMPLES && layout.size() >= TABLED && !is_of_a_class(pointer) {
+            return self.realloc_sampled(pointer, new, Caller::UNKNOWN);
+        }
         let (old_class, new_class) = (Self::class(layout), Self::class(new));
         if new_class == old_class && new_class != Class::LARGE {
             return pointer.as_ptr();
@@ -91,15 +95,12 @@ impl<C: Config> Heap<C> {
         if Self::checks_calls() {
             return self.realloc_checked(pointer, None, new_size, caller);
         }
-        let Some(located) = self.lower.regions.locate(pointer.as_ptr()) else {
-            let Some(size) = self.usable_sampled(pointer) else {
-                self.fault(FaultKind::InvalidPointer, pointer)
-            };
-            return self.realloc_sampled(pointer, size, new_size, caller);
-        };
         let new_class = Self::exact(Class::for_malloc(new_size), new_size);
         let align = if new_size > 8 { 16 } else { 8 };
         let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
+        let Some(located) = self.lower.regions.locate(pointer.as_ptr()) else {
+            return self.realloc_sampled(pointer, new, caller);
+        };
         match located.class() {
             // SAFETY: by the contract; a run.
             class if !class.is_small() => unsafe {

@@ -16,10 +16,13 @@
 //! once and come from the cache again; and an object's chance does not depend on
 //! its size, up to 16 KiB. Larger ones are not sampled.
 //!
-//! A free by layout hits without a look at the address, and would cache a
-//! sampled block with those of its class. So only the door of C's `malloc`
-//! ([`Heap::alloc_class`]) samples, whose blocks are freed without a layout. The
-//! pool is no region of the heap: its blocks miss.
+//! A free without a layout misses: the pool is no region of the heap. So the door of
+//! C's `malloc` ([`Heap::alloc_class`]) samples blocks of any size. A free by layout
+//! hits without a look-up, and would cache a sampled block with those of its class.
+//! But above 1 KiB it tests the pointer's alignment, and objects of such classes lie
+//! at multiples of 64 bytes. So [`Heap::alloc`] samples these sizes, at multiples of
+//! 16 that are none of 64, and that test finds them, as those of `realloc`,
+//! `dealloc_nolock` and `dealloc_batch` do. Up to 1 KiB nothing is tested.
 //!
 //! Locks: `queue`, a leaf, but that the pool is made under it: then the
 //! provider's own come below.
@@ -31,12 +34,13 @@ mod pool;
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
-use self::pool::{Pool, Queue, SLOT, Side};
+use self::pool::{Place, Pool, Queue, SLOT, Side};
 use super::Heap;
 use super::alloc::Fill;
+use crate::base::class::TABLED;
 use crate::base::config::Config;
 use crate::base::env::Environment;
-use crate::base::fault::Fault;
+use crate::base::fault::{Fault, FaultKind};
 use crate::base::origin::{Caller, Origin};
 use crate::base::sampling::Sampling;
 use crate::base::sync::Lock;
@@ -137,7 +141,25 @@ impl<C: Config> Heap<C> {
         caller: Caller,
     ) -> Option<NonNull<u8>> {
         if C::SAMPLES && self.sampler.counts_down() {
-            self.alloc_sampled_now(size, fill, caller)
+            // What `malloc` promises.
+            let place = Place::Aligned(if size > 8 { 16 } else { 8 });
+            self.alloc_sampled_now(size, place, fill, caller)
+        } else {
+            None
+        }
+    }
+
+    /// The same for a layout of a size from [`TABLED`] on, by which the block will be
+    /// freed: it lies where no object of a class does.
+    #[inline]
+    pub(super) fn alloc_sampled_by_layout(
+        &self,
+        layout: Layout,
+        fill: Fill,
+    ) -> Option<NonNull<u8>> {
+        let may_be = C::SAMPLES && layout.align() <= Place::UNLIKE_CLASSES_ALIGN;
+        if may_be && self.sampler.counts_down() {
+            self.alloc_sampled_now(layout.size(), Place::UnlikeClasses, fill, Caller::UNKNOWN)
         } else {
             None
         }
@@ -145,7 +167,13 @@ impl<C: Config> Heap<C> {
 
     #[cold]
     #[inline(never)]
-    fn alloc_sampled_now(&self, size: usize, fill: Fill, caller: Caller) -> Option<NonNull<u8>> {
+    fn alloc_sampled_now(
+        &self,
+        size: usize,
+        place: Place,
+        fill: Fill,
+        caller: Caller,
+    ) -> Option<NonNull<u8>> {
         let Sampling { rate, slots } = C::sampling();
         let able = self.lower.provider.capabilities().contains(Capabilities::PROTECT);
         if rate == 0 || slots == 0 || !able || Self::checks_calls() {
@@ -158,16 +186,14 @@ impl<C: Config> Heap<C> {
         let next = 1 + (random >> 8) as u32 % (2 * rate.min(u32::MAX / 2) - 1);
         self.sampler.countdown.store(next, Relaxed);
         // The next miss, or at the rate of 1 this one.
-        if size > SLOT || first && next > 1 {
+        if place.extent(size) > SLOT || first && next > 1 {
             return None;
         }
         let pool = self.pool_or_make(slots.min(Sampling::MOST_SLOTS))?;
         let slot = pool.take(&mut self.sampler.queue.lock())?;
         let side = if random & 1 == 0 { Side::First } else { Side::Last };
-        // What `malloc` promises.
-        let align = if size > 8 { 16 } else { 8 };
         let origin = Origin { thread: C::Env::thread(), caller };
-        let block = pool.open(&self.lower.provider, slot, size, align, side, origin);
+        let block = pool.open(&self.lower.provider, slot, size, place, side, origin);
         let Some(block) = block else {
             pool.put(&mut self.sampler.queue.lock(), slot);
             return None;
@@ -220,24 +246,29 @@ impl<C: Config> Heap<C> {
         Some(pool.live(address).unwrap_or_else(|fault| C::Env::fatal(fault)))
     }
 
-    /// Moves a sampled block of `size` bytes into one of `new_size`; null when
-    /// memory is short, and the block is as it was.
+    /// Moves a sampled block into one of `new`; null when memory is short, and the
+    /// block is as it was. A fault where it is none.
     pub(super) fn realloc_sampled(
         &self,
         pointer: NonNull<u8>,
-        size: usize,
-        new_size: usize,
+        new: Layout,
         caller: Caller,
     ) -> *mut u8 {
-        let align = if new_size > 8 { 16 } else { 8 };
-        let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
+        let Some(size) = self.usable_sampled(pointer) else {
+            self.fault(FaultKind::InvalidPointer, pointer)
+        };
         let moved = self.alloc_raw(new, Fill::Any);
         if !moved.is_null() {
             // SAFETY: both are live, different, and large enough.
-            unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, size.min(new_size)) };
+            unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, size.min(new.size())) };
             self.free_sampled(pointer, caller);
         }
         moved
+    }
+
+    /// Whether blocks of a layout may have been sampled.
+    pub(super) fn may_be_sampled(&self, layout: Layout) -> bool {
+        C::SAMPLES && layout.size() >= TABLED && self.sampler.pool().is_some()
     }
 
     /// Asks [`Config::sampling`] at the next miss: for who finds out at run time,
@@ -263,3 +294,6 @@ impl<C: Config> Heap<C> {
 #[cfg(test)]
 #[path = "sampled_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod by_layout_tests;

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A block lies at the first or the last byte of its slot, by chance, so that an
-//! access before its start or past its end faults; the rest of its pages holds a
+//! access before its start or past its end faults (or 16 bytes from there, where it
+//! has to look unlike an object of a class); the rest of its pages holds a
 //! pattern that is verified when it is freed. Then its pages are inaccessible
 //! again, and so stay until the slot's turn comes: the one freed first is used
 //! first.
@@ -26,6 +27,7 @@ use crate::base::origin::{Caller, Origin};
 use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::units::PAGE_SIZE;
+use crate::heap::free::MEDIUM_ALIGN;
 use crate::provider::{Capabilities, PageProvider, Reservation};
 
 /// Bytes of a slot, at least: the largest block that is sampled.
@@ -44,9 +46,49 @@ pub(super) enum Side {
     Last,
 }
 
+/// What a block's address has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A multiple of this power of two, at most 16.
+    Aligned(usize),
+    /// A multiple of [`UNLIKE_CLASSES_ALIGN`](Self::UNLIKE_CLASSES_ALIGN), but none of
+    /// [`MEDIUM_ALIGN`].
+    UnlikeClasses,
+}
+
+impl Place {
+    pub(super) const UNLIKE_CLASSES_ALIGN: usize = 16;
+
+    /// Bytes from the start of a block of `size` bytes to the end of its pages, where
+    /// it lies last in them.
+    pub(super) fn extent(self, size: usize) -> usize {
+        // A block of no bytes, too, is in its slot.
+        let size = size.max(1);
+        match self {
+            Self::Aligned(align) => size.next_multiple_of(align),
+            Self::UnlikeClasses => {
+                let bytes = size.next_multiple_of(Self::UNLIKE_CLASSES_ALIGN);
+                let like = bytes.is_multiple_of(MEDIUM_ALIGN);
+                bytes + if like { Self::UNLIKE_CLASSES_ALIGN } else { 0 }
+            }
+        }
+    }
+
+    /// Bytes from the start of the pages to a block that lies first in them.
+    fn first(self) -> usize {
+        match self {
+            Self::Aligned(_) => 0,
+            Self::UnlikeClasses => Self::UNLIKE_CLASSES_ALIGN,
+        }
+    }
+}
+
 /// What became of a slot's last block.
 struct Record {
     state: AtomicU32,
+    /// The pages that the block lies in: bytes from the slot's first, and how many.
+    pages: AtomicUsize,
+    bytes: AtomicUsize,
     /// The block's address; 0 before there has been one.
     block: AtomicUsize,
     size: AtomicUsize,
@@ -188,39 +230,33 @@ impl Pool {
         queue.last = slot + 1;
     }
 
-    /// First byte and bytes of the pages that a block of `size` bytes at `side`
-    /// of the slot takes.
-    fn pages(&self, slot: u32, size: usize, side: Side) -> (NonNull<u8>, usize) {
-        let bytes = size.max(1).next_multiple_of(self.page);
-        let room = self.stride - self.page;
-        let offset = match side {
-            Side::First => 0,
-            Side::Last => room - bytes,
-        };
-        // SAFETY: the slot is inside the reservation, the pages in the slot.
-        let first = unsafe { self.start.add(slot as usize * self.stride + self.page + offset) };
-        (first, bytes)
+    /// First byte of a slot's pages.
+    fn first(&self, slot: u32) -> NonNull<u8> {
+        // SAFETY: the slot is inside the reservation.
+        unsafe { self.start.add(slot as usize * self.stride + self.page) }
     }
 
-    /// Makes a block of `size` bytes, at most [`SLOT`], at `side` of a slot
-    /// taken out of the queue; `None` when its pages stay inaccessible.
+    /// Makes a block of `size` bytes, whose extent is at most [`SLOT`], at `side` of a
+    /// slot taken out of the queue; `None` when its pages stay inaccessible.
     pub(super) fn open(
         &self,
         provider: &impl PageProvider,
         slot: u32,
         size: usize,
-        align: usize,
+        place: Place,
         side: Side,
         origin: Origin,
     ) -> Option<NonNull<u8>> {
-        let (first, bytes) = self.pages(slot, size, side);
+        let extent = place.extent(size);
+        let bytes = extent.next_multiple_of(self.page);
+        let (offset, before) = match side {
+            Side::First => (0, place.first()),
+            Side::Last => (self.stride - self.page - bytes, bytes - extent),
+        };
+        // SAFETY: the slot is inside the reservation, the pages in the slot.
+        let first = unsafe { self.first(slot).add(offset) };
         // SAFETY: pages of the slot, committed.
         unsafe { provider.unprotect(first, bytes) }.ok()?;
-        let before = match side {
-            Side::First => 0,
-            // A block of no bytes, too, is in its slot.
-            Side::Last => bytes - size.max(1).next_multiple_of(align),
-        };
         // SAFETY: accessible now; the block is inside.
         let block = unsafe {
             first.write_bytes(PATTERN, bytes);
@@ -229,6 +265,8 @@ impl Pool {
         let record = self.record(slot);
         record.block.store(block.addr().get(), Relaxed);
         record.size.store(size, Relaxed);
+        record.pages.store(offset, Relaxed);
+        record.bytes.store(bytes, Relaxed);
         record.allocated.set(origin);
         record.freed.set(Origin::default());
         record.state.store(LIVE, Relaxed);
@@ -285,7 +323,9 @@ impl Pool {
         if record.state.compare_exchange_in::<E>(LIVE, FREE, Relaxed).is_err() {
             return Err(record.fault(FaultKind::DoubleFree));
         }
-        let (first, bytes) = self.pages(slot, size, self.side(slot, address));
+        let bytes = record.bytes.load(Relaxed);
+        // SAFETY: where `open` put the block.
+        let first = unsafe { self.first(slot).add(record.pages.load(Relaxed)) };
         let before = address - first.addr().get();
         // SAFETY: the pages of a live block, which is the caller's (Q1).
         let around = unsafe {
@@ -304,11 +344,6 @@ impl Pool {
         // accessible, a use after free is not seen.
         let _ = unsafe { provider.protect(first, bytes) };
         Ok(slot)
-    }
-
-    fn side(&self, slot: u32, block: usize) -> Side {
-        let first = self.start.addr().get() + slot as usize * self.stride + self.page;
-        if block == first { Side::First } else { Side::Last }
     }
 
     /// What an access to an address inside the pool means that has faulted.
@@ -339,6 +374,8 @@ impl Record {
         let call = || Call { thread: AtomicU32::new(0), caller: AtomicUsize::new(0) };
         Self {
             state: AtomicU32::new(FREE),
+            pages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             block: AtomicUsize::new(0),
             size: AtomicUsize::new(0),
             allocated: call(),

@@ -18,7 +18,7 @@ use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_mir
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
-const SLOTS: u32 = 4;
+pub(super) const SLOTS: u32 = 4;
 
 std::thread_local! {
     static RATE: AtomicU32 = const { AtomicU32::new(1) };
@@ -26,7 +26,7 @@ std::thread_local! {
 
 macro_rules! heap_of {
     ($name:ident, $tier:expr) => {
-        struct $name;
+        pub(super) struct $name;
 
         impl Config for $name {
             type Pages = Arena;
@@ -46,7 +46,7 @@ macro_rules! heap_of {
 heap_of!(Sampled, Tier::Basic);
 heap_of!(Moderate, Tier::Moderate);
 
-fn heap_on<C>(page: usize, can: Capabilities) -> &'static Heap<C>
+pub(super) fn heap_on<C>(page: usize, can: Capabilities) -> &'static Heap<C>
 where
     C: Config<Pages = Arena, Front = Guarded<TestCpu, TestEnv, 2>>,
 {
@@ -55,7 +55,7 @@ where
     for_ever(Heap::new(Arena::new(page, can, 64 << 20), Guarded::new()))
 }
 
-fn heap() -> &'static Heap<Sampled> {
+pub(super) fn heap() -> &'static Heap<Sampled> {
     heap_on(4096, Capabilities::all())
 }
 
@@ -64,7 +64,7 @@ fn alloc<C: Config>(heap: &Heap<C>, size: usize) -> NonNull<u8> {
     NonNull::new(heap.alloc_class(class, size, Caller(0x1234))).expect("memory")
 }
 
-fn is_sampled<C: Config>(heap: &Heap<C>, block: NonNull<u8>) -> bool {
+pub(super) fn is_sampled<C: Config>(heap: &Heap<C>, block: NonNull<u8>) -> bool {
     heap.explain(block.addr().get()).is_some()
 }
 

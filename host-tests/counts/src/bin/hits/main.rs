@@ -1,8 +1,8 @@
 //! Hits of each front end, for somebody who counts instructions.
 //!
 //! ```text
-//! granule-hits DOOR HITS     DOOR: rust, guarded or c
-//! granule-hits steps         caches Cpus|Threads, then DOOR OPERATION COUNT of rust and c
+//! granule-hits DOOR HITS SIZE    DOOR: rust, guarded or c; blocks of SIZE bytes
+//! granule-hits steps             caches Cpus|Threads, then DOOR OPERATION COUNT of rust and c
 //! ```
 //! Under `callgrind` each of the functions `counted_DOOR_OPERATION` is counted
 //! alone. `cargo xtask bench instructions` runs it with two numbers of hits: the
@@ -26,7 +26,7 @@ use std::alloc::Layout;
 use std::hint::black_box;
 use std::ptr::NonNull;
 
-/// Bytes of every block.
+/// Bytes of every block where nobody says otherwise.
 const SIZE: usize = 64;
 
 fn main() -> Result<()> {
@@ -34,8 +34,9 @@ fn main() -> Result<()> {
     if args == ["steps"] {
         return count_steps();
     }
-    let [door, hits] = &args[..] else { bail!("usage: granule-hits DOOR HITS | steps") };
+    let [door, hits, size] = &args[..] else { bail!("usage: granule-hits DOOR HITS SIZE | steps") };
     let hits: usize = hits.parse().context("HITS")?;
+    let size: usize = size.parse().context("SIZE")?;
     let run = match &**door {
         "rust" => rust,
         "guarded" => guarded,
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
         _ => bail!("there is no door {door}"),
     };
     for _ in 0..hits {
-        run();
+        run(size);
     }
     Ok(())
 }
@@ -88,8 +89,7 @@ macro_rules! counted {
         }
 
         /// Each of them, once.
-        fn $run() {
-            let size = black_box(SIZE);
+        fn $run(size: usize) {
             let block = present($alloc(size));
             // SAFETY: just taken, with this size.
             unsafe { $dealloc(block, size) };
@@ -121,8 +121,8 @@ unsafe extern "C" fn counted_c_free(block: NonNull<u8>) {
     unsafe { libc::free(block.as_ptr().cast()) }
 }
 
-fn c() {
-    let block = present(counted_c_alloc(black_box(SIZE)));
+fn c(size: usize) {
+    let block = present(counted_c_alloc(size));
     // SAFETY: just taken.
     unsafe { counted_c_free(block) };
 }
@@ -136,11 +136,11 @@ fn count_steps() -> Result<()> {
 
     const WARM: usize = 2000;
     // Who has caches is chosen at the first miss.
-    rust();
+    rust(SIZE);
     println!("caches {:?}", granule::caches());
     let counts = steps::count(|| {
-        (0..WARM).for_each(|_| rust());
-        (0..WARM).for_each(|_| c());
+        (0..WARM).for_each(|_| rust(SIZE));
+        (0..WARM).for_each(|_| c(SIZE));
         // SAFETY: an operation takes two words and gives one back; each of
         // these takes its arguments, a size or a pointer, in these words, and
         // leaves the other alone. Blocks are taken and given back in pairs.
