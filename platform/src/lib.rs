@@ -2,7 +2,8 @@
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![doc = include_str!("../README.md")]
 
-#[cfg(test)]
+// For a thread's words, where no assembly finds them.
+#[cfg(any(test, all(target_os = "linux", granule_portable, not(granule_portable = "keys"))))]
 extern crate std;
 
 pub use granule_core as core_api;

@@ -194,31 +194,3 @@ fn wish() -> Option<Wish> {
         _ => Wish::Any,
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_choice_is_made_once_and_stays() {
-        let heap = crate::process_heap();
-        let choices = std::thread::scope(|scope| {
-            let threads = [0; 8].map(|_| {
-                scope.spawn(|| {
-                    let block = heap.alloc(core::alloc::Layout::new::<[u64; 4]>());
-                    // SAFETY: live, if there is memory.
-                    unsafe { heap.free(core::ptr::NonNull::new(block).expect("memory")) };
-                    caches()
-                })
-            });
-            threads.map(|thread| thread.join().expect("no panic"))
-        });
-        let last = caches();
-        assert_ne!(last, Caches::Open);
-        let early = choices.iter().filter(|choice| **choice != last);
-        // Whoever came while another one chose worked without a cache.
-        assert!(early.clone().all(|choice| *choice == Caches::Open), "{choices:?}");
-        settle();
-        assert_eq!(caches(), last);
-    }
-}

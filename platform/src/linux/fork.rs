@@ -9,7 +9,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{choice, env, front, settings, threads};
+use super::{choice, env, settings, threads};
 use crate::heap::record;
 use crate::user::caches::Caches;
 
@@ -32,7 +32,7 @@ static AT_START: extern "C" fn() = {
 
 /// Registers the handlers, once: as the program is loaded or, where a
 /// constructor allocates before that, at the first allocation.
-pub(super) fn prepare_once() {
+pub(crate) fn prepare_once() {
     // Relaxed: the flag carries nothing, the winner registers.
     if !PREPARED.load(Ordering::Relaxed) && !PREPARED.swap(true, Ordering::Relaxed) {
         // SAFETY: the handlers do not unwind. May allocate: no lock is held.
@@ -62,15 +62,41 @@ extern "C" fn after_in_child() {
         crate::process_heap().after_fork();
         record::after_fork();
         match choice::caches() {
-            Caches::Threads => {
-                crate::process_heap().adopt_orphans();
-                front::keep_own_number_only();
-            }
+            Caches::Threads => crate::process_heap().adopt_orphans(),
             Caches::Cpus => crate::process_heap().restart_stopped(),
             Caches::Open => {}
         }
     }
     env::forget_thread();
     choice::settle();
-    threads::keep_own_index_only();
+    threads::keep_own_numbers_only();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use choice::{caches, settle};
+
+    #[test]
+    fn a_choice_is_made_once_and_stays() {
+        let heap = crate::process_heap();
+        let choices = std::thread::scope(|scope| {
+            let threads = [0; 8].map(|_| {
+                scope.spawn(|| {
+                    let block = heap.alloc(core::alloc::Layout::new::<[u64; 4]>());
+                    // SAFETY: live, if there is memory.
+                    unsafe { heap.free(core::ptr::NonNull::new(block).expect("memory")) };
+                    caches()
+                })
+            });
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        let last = caches();
+        assert_ne!(last, Caches::Open);
+        let early = choices.iter().filter(|choice| **choice != last);
+        // Whoever came while another one chose worked without a cache.
+        assert!(early.clone().all(|choice| *choice == Caches::Open), "{choices:?}");
+        settle();
+        assert_eq!(caches(), last);
+    }
 }

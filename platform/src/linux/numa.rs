@@ -133,7 +133,7 @@ pub(super) fn nodes() -> u16 {
 }
 
 /// The node that the caller's CPU is near to.
-pub(super) fn here() -> Node {
+pub(crate) fn here() -> Node {
     match policy() {
         Policy::Local => {
             let node = rseq::node().unwrap_or_else(|| place().1);

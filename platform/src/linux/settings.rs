@@ -39,6 +39,13 @@ impl Variables for Environ {
     }
 }
 
+#[cfg(all(granule_portable, not(granule_portable = "keys")))]
+impl Variables for super::threads::LinuxThread {
+    fn with<R>(name: &[u8], with: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, NotYet> {
+        Environ::with(name, with)
+    }
+}
+
 /// The value of a variable; `Ok(None)` when it is not set, `Err` when there
 /// is no environment yet.
 pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {

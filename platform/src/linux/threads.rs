@@ -11,12 +11,17 @@ use granule_core::cache::guarded::Cpu;
 use granule_core::cache::tops::Tops;
 
 use super::env::HostEnv;
-use super::{fork, front, rseq, tls};
+use super::{choice, fork, front, rseq, tls};
+use crate::user::caches::Caches;
 use crate::user::threads::{self as shared, Thread};
 use crate::user::unix::{self, Key};
 
 /// A thread of Linux.
-pub(super) struct LinuxThread;
+#[derive(Debug)]
+pub(crate) struct LinuxThread;
+
+#[cfg(granule_portable)]
+pub(crate) use LinuxThread as HostThread;
 
 // SAFETY: the words are thread-local; a key's destructor calls `thread_ends`.
 unsafe impl Thread for LinuxThread {
@@ -77,7 +82,10 @@ unsafe extern "C" fn thread_ends(round: *mut c_void) {
 
 /// In the child of a fork: takes the numbers of all threads back but the
 /// caller's.
-pub(super) fn keep_own_index_only() {
+pub(super) fn keep_own_numbers_only() {
+    if choice::caches() == Caches::Threads {
+        front::keep_own_number_only();
+    }
     shared::keep_own_index_only::<LinuxThread>();
 }
 

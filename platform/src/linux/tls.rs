@@ -9,7 +9,9 @@
 use core::ffi::c_void;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("granule's thread words are written for x86_64 and aarch64 Linux");
+compile_error!(
+    "granule's assembly is written for x86_64 and aarch64 Linux; `--cfg granule_portable` needs none"
+);
 
 core::arch::global_asm!(
     ".pushsection .tbss.granule, \"awT\", %nobits",

@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::settings;
-use super::threads::HostThread;
+use crate::user::keyed::HostThread;
 use crate::user::{front, threads};
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -24,7 +24,7 @@ static AT_START: extern "C" fn() = {
 };
 
 /// Registers the handlers, once.
-pub(super) fn prepare_once() {
+pub(crate) fn prepare_once() {
     // Relaxed: the flag carries nothing, the winner registers.
     if !PREPARED.load(Ordering::Relaxed) && !PREPARED.swap(true, Ordering::Relaxed) {
         // SAFETY: the handlers do not unwind. May allocate: no lock is held.
@@ -49,5 +49,6 @@ unsafe extern "C" fn after_in_child() {
         crate::process_heap().after_fork();
         crate::process_heap().adopt_orphans();
     }
+    front::settle();
     threads::keep_own_index_only::<HostThread>();
 }

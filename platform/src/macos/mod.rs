@@ -4,12 +4,11 @@
 //! what is here is what the manuals say.
 
 pub(crate) mod env;
-mod fork;
+pub(crate) mod fork;
 pub(crate) mod pages;
 pub(crate) mod settings;
-pub(crate) mod threads;
 
-pub(crate) use crate::user::front;
+pub(crate) use crate::user::{front, keyed as threads};
 
 pub(crate) mod choice {
     //! Threads have the caches: there is nothing to choose but when.

@@ -4,7 +4,7 @@ use core::ffi::c_char;
 
 use granule_core::base::limits::Limits;
 
-use super::threads::HostThread;
+use crate::user::keyed::HostThread;
 use crate::user::settings::{self as shared, NotYet, Variables};
 use crate::user::unix;
 

@@ -40,7 +40,7 @@ impl Choice {
     }
 
     /// Ends a choice that nobody makes any more: in the child of a fork.
-    #[cfg(any(target_os = "linux", all(test, loom)))]
+    #[cfg(any(unix, all(test, loom)))]
     pub(crate) fn settle(&self, settled: u8) {
         // Relaxed: there is no other thread.
         let _ = self.0.compare_exchange(PREPARING, settled, Ordering::Relaxed, Ordering::Relaxed);

@@ -18,6 +18,9 @@ use granule_core::cache::Current;
 use granule_core::cache::sheaf::Top;
 use granule_core::cache::slot::Slot;
 
+#[cfg(target_os = "linux")]
+use granule_core::provider::Node;
+
 use super::caches::Caches;
 use super::choice::{Choice, OPEN};
 use super::settings::{self, Variables};
@@ -89,6 +92,13 @@ fn choose() -> bool {
         THREADS
     };
     CHOICE.make(prepare, |_| {}) == THREADS
+}
+
+/// In the child of a fork: opens a choice again that another thread was about to
+/// make.
+#[cfg(unix)]
+pub(crate) fn settle() {
+    CHOICE.settle(OPEN);
 }
 
 /// The front end of the process's heap: a cache per thread.
@@ -166,6 +176,11 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
 
     fn attach(&self, slot: &'static Slot<HostEnv>) -> bool {
         chosen() && self.0.attach(slot)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn node(&self) -> Node {
+        crate::imp::numa::here()
     }
 
     fn stop(&self, slot: &Slot<HostEnv>) -> bool {

@@ -79,7 +79,7 @@ impl<T: Thread> ThreadSlots<T> {
 
     /// The tops of the calling thread's cache; `None` where it has none yet, and
     /// where threads have none.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(granule_portable)))]
     #[inline(always)]
     pub(crate) fn own() -> Option<&'static Tops> {
         own_tops::<T>()

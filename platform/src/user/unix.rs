@@ -50,7 +50,7 @@ impl Key {
     }
 
     /// The calling thread's value; null before there is one.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), granule_portable = "keys"))]
     pub(crate) fn value(&self) -> *mut c_void {
         // Acquire: pairs with the Release in `get`.
         match self.made.load(Ordering::Acquire) {

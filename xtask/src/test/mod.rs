@@ -10,6 +10,7 @@ mod machines;
 mod macos;
 pub(crate) mod miri;
 pub(crate) mod models;
+mod portable;
 mod real_programs;
 mod tutorial;
 mod windows;
@@ -90,6 +91,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     stages.push(emulated::stage());
     stages.extend(windows::stages());
     stages.push(macos::stage());
+    stages.push(portable::stage());
     stages.extend(real_programs::stages());
     stages.extend(machines::stages());
     stages.extend(tutorial::stages());

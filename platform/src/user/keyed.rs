@@ -1,7 +1,8 @@
-//! Threads of macOS: two words and an end, by keys.
+//! Threads by what POSIX has alone: two words and an end, all by keys.
 //!
-//! Through the calls that POSIX has: a load at a fixed place would be faster,
-//! and is not written without a machine to run it on.
+//! macOS's, because a load at a fixed place, which would be faster, is not
+//! written without a machine to run it on; and Linux's with `--cfg
+//! granule_portable="keys"`, where its tests run.
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
@@ -9,26 +10,25 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use granule_core::cache::guarded::Cpu;
 
-use super::env::HostEnv;
-use super::fork;
-use crate::user::front::HitThread;
-use crate::user::threads::{self as shared, Thread};
-use crate::user::unix::{self, Key};
+use super::front::HitThread;
+use super::threads::{self as shared, Thread};
+use super::unix::{self, Key};
+use crate::imp::env::HostEnv;
+use crate::imp::fork;
 
-/// A thread of macOS.
+/// A thread of a system that has POSIX's keys.
 #[derive(Debug)]
 pub(crate) struct HostThread(());
 
-/// The word that leads to the thread's cache. Without a destructor, or it
-/// would be null in the last rounds.
-static SLOT: Key = Key::new(None);
+/// The word that leads to the thread's cache.
+static SLOT: Key = Key::new(Some(keep_slot));
 /// The thread's number.
-static INDEX: Key = Key::new(None);
+static INDEX: Key = Key::new(Some(keep_index));
 /// Counts rounds at the thread's end.
 static END: Key = Key::new(Some(thread_ends));
 
-// SAFETY: values of keys are the thread's own, and stay to its end; the
-// destructor of `END` calls `thread_ends`.
+// SAFETY: values of keys are the thread's own, and stay to its end, because the
+// destructors of both words set them again; that of `END` calls `thread_ends`.
 unsafe impl Thread for HostThread {
     type Env = HostEnv;
 
@@ -62,8 +62,11 @@ static OPEN: AtomicBool = AtomicBool::new(false);
 // SAFETY: both are `SLOT`, or null before `OPEN`.
 unsafe impl HitThread for HostThread {
     fn prepare() {
-        // Made at once: whoever frees the first block looks at it.
-        SLOT.get();
+        // `SLOT` because whoever frees the first block looks at it. All, because
+        // glibc allocates for the values of any keys but a process's first ones.
+        for key in [&SLOT, &INDEX, &END] {
+            key.get();
+        }
     }
 
     fn open_hits() -> bool {
@@ -82,6 +85,18 @@ unsafe impl HitThread for HostThread {
     unsafe fn open_slot() -> *mut c_void {
         SLOT.value()
     }
+}
+
+/// At a thread's end each round makes every word null, also those of keys without
+/// a destructor (in glibc and in Apple's library, though POSIX does not say so): it
+/// is set again at once, or frees that follow would make a new cache.
+unsafe extern "C" fn keep_slot(word: *mut c_void) {
+    SLOT.set(word);
+}
+
+/// As [`keep_slot`].
+unsafe extern "C" fn keep_index(word: *mut c_void) {
+    INDEX.set(word);
 }
 
 unsafe extern "C" fn thread_ends(round: *mut c_void) {
