@@ -90,9 +90,8 @@ impl<C: Config> Heap<C> {
         }
         let class = Self::class(layout);
         // SAFETY: the contract of `dealloc`, and a live block has been given out.
-        if !(is_of_a_class(pointer)
-            && unsafe { self.lower.front.push_first(class, pointer.as_ptr()) })
-        {
+        let push = || unsafe { self.lower.front.push_first(class, pointer.as_ptr()) };
+        if !(is_of_a_class(pointer) && push()) {
             self.free_medium_slow(pointer, class);
         }
     }
