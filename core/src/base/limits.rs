@@ -10,8 +10,9 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Full sheaves that one CPU stashes away beyond the one in use, in bytes
-    /// of objects: at least this much, whatever the size of the heap ...
+    /// Full sheaves that one CPU stashes away beyond the one in use and one more of
+    /// each class, in bytes of objects: at least this much, whatever the size of the
+    /// heap ...
     pub stash_min: usize,
     /// ... and at most this much. In between, a fraction of the heap.
     pub stash_max: usize,

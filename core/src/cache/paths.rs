@@ -13,7 +13,7 @@
 use core::ptr::NonNull;
 
 use super::exchange;
-use super::frontend::FrontEnd;
+use super::frontend::{Current, FrontEnd};
 use super::home::Sent;
 use super::lower::Lower;
 use super::sheaf::{End, Sheaf, Top, Word, batch, min_order};
@@ -28,6 +28,12 @@ use crate::base::sync::atomic::Ordering::Relaxed;
 enum Heat {
     First,
     Again,
+}
+
+impl Heat {
+    fn of(top: Top) -> Self {
+        if top.is_sentinel() { Self::First } else { Self::Again }
+    }
 }
 
 /// How far an overflow had to go.
@@ -45,7 +51,37 @@ const SHALLOW: u32 = 4;
 
 impl<C: Config> Cache<C> {
     /// An object of `class` after a miss; `None` when out of memory.
+    ///
+    /// Most misses find what they need in the stash: that comes first and in a straight
+    /// line, since what a compiler does ahead of a loop would be done for those, too.
+    #[inline]
     pub(crate) fn refill(&self, lower: &Lower<C>, class: Class) -> Option<NonNull<u8>> {
+        if let Current::Slot(slot) = lower.front.current() {
+            self.keep_up(lower, slot);
+            let top = slot.tops().get(class);
+            if top.is_empty()
+                && let Some(mut stash) = slot.stash.try_lock()
+                && let Some(sheaf) = stash.take_full(class)
+            {
+                slot.refills.count();
+                let object = exchange::refill(&lower.front, &mut stash, class, top, sheaf);
+                let surplus = stash.surplus();
+                drop(stash);
+                if let Some(surplus) = surplus {
+                    self.pool.give(surplus);
+                }
+                if object.is_some() {
+                    return object;
+                }
+            }
+        }
+        self.refill_deeper(lower, class)
+    }
+
+    /// As [`refill`](Self::refill), from wherever there is something.
+    #[cold]
+    #[inline(never)]
+    fn refill_deeper(&self, lower: &Lower<C>, class: Class) -> Option<NonNull<u8>> {
         loop {
             let Place::Slot(slot) = self.place(lower) else { return claim_one(lower, class) };
             let top = slot.tops().get(class);
@@ -56,27 +92,15 @@ impl<C: Config> Cache<C> {
                 }
             }
             slot.refills.count();
-            let order = match slot.stash.try_lock() {
-                Some(mut stash) => {
-                    if let Some(sheaf) = stash.take_full(class) {
-                        let object = exchange::refill(&lower.front, &mut stash, class, top, sheaf);
-                        let surplus = stash.surplus();
-                        drop(stash);
-                        if let Some(surplus) = surplus {
-                            self.pool.give(surplus);
-                        }
-                        match object {
-                            Some(object) => return Some(object),
-                            None => continue,
-                        }
-                    }
-                    next_order(&mut stash, class, Heat::Again)
-                }
-                None => min_order(class),
+            let (stashed, order) = match slot.stash.try_lock() {
+                Some(mut stash) => match stash.take_full(class) {
+                    Some(sheaf) => (Some((top, sheaf)), 0),
+                    None => (None, next_order(&mut stash, class, Heat::Again)),
+                },
+                None => (None, min_order(class)),
             };
-            let Some((place, mut sheaf)) = self.full_sheaf(lower, slot, class, top, order) else {
-                return claim_one(lower, class);
-            };
+            let found = stashed.or_else(|| self.full_sheaf(lower, slot, class, top, order));
+            let Some((place, mut sheaf)) = found else { return claim_one(lower, class) };
             let object = sheaf.pop()?;
             let new = sheaf.into_top();
             // SAFETY: the new sheaf is ours.
@@ -96,8 +120,42 @@ impl<C: Config> Cache<C> {
         }
     }
 
-    /// Takes a live object of `class` back after a miss.
+    /// Takes a live object of `class` back after a miss. In a straight line, as
+    /// [`refill`](Self::refill).
+    #[inline]
     pub(crate) fn overflow(&self, lower: &Lower<C>, class: Class, object: NonNull<u8>) -> Depth {
+        // What is stashed is of one node, so where they are told apart it is looked at
+        // first.
+        if let Current::Slot(slot) = lower.front.current()
+            && !lower.is_local()
+        {
+            self.keep_up(lower, slot);
+            let top = slot.tops().get(class);
+            if top.is_full()
+                && let Some(mut stash) = slot.stash.try_lock()
+                && let Some(sheaf) = take_empty(&mut stash, class, Heat::of(top))
+            {
+                let count = slot.overflows.count();
+                let done = exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object);
+                let exceeds = stash.exceeds(self.least_budget());
+                let shed = if exceeds { stash.shed(class, self.budget(lower)) } else { None };
+                drop(stash);
+                if let Some(shed) = shed {
+                    self.put_shed(lower, slot, class, shed);
+                }
+                if done {
+                    let shallow = !count.is_multiple_of(SHALLOW);
+                    return if shallow { Depth::Stash } else { Depth::Deeper };
+                }
+            }
+        }
+        self.overflow_deeper(lower, class, object)
+    }
+
+    /// As [`overflow`](Self::overflow), wherever there is room.
+    #[cold]
+    #[inline(never)]
+    fn overflow_deeper(&self, lower: &Lower<C>, class: Class, object: NonNull<u8>) -> Depth {
         loop {
             let Place::Slot(slot) = self.place(lower) else {
                 release_one(lower, class, object);
@@ -111,29 +169,8 @@ impl<C: Config> Cache<C> {
                 }
                 continue;
             }
-            let count = slot.overflows.count();
-            let heat = if top.is_sentinel() { Heat::First } else { Heat::Again };
-            // What is stashed is of one node, so there it is looked at first.
-            if !lower.is_local()
-                && let Some(mut stash) = slot.stash.try_lock()
-                && let Some(sheaf) = take_empty(&mut stash, class, heat)
-            {
-                let done = exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object);
-                if stash.bytes() > self.least_budget() {
-                    let budget = self.budget(lower);
-                    let shed = stash.shed(class, budget);
-                    drop(stash);
-                    self.put_shed(lower, slot, class, budget, shed);
-                }
-                if done {
-                    return if count.is_multiple_of(SHALLOW) {
-                        Depth::Deeper
-                    } else {
-                        Depth::Stash
-                    };
-                }
-                continue;
-            }
+            slot.overflows.count();
+            let heat = Heat::of(top);
             let Some(mut sheaf) = self.next_empty(lower, slot, class, heat) else {
                 release_one(lower, class, object);
                 return Depth::Deeper;
@@ -237,29 +274,32 @@ impl<C: Config> Cache<C> {
                 stash.keep_full(class, sheaf);
                 stash.shed(class, budget)
             }
-            None => Shed { sheaf: Some((class, sheaf)), more: false },
+            None => Some(Shed { class, sheaf, more: false }),
         };
-        self.put_shed(lower, slot, class, budget, shed);
+        if let Some(shed) = shed {
+            self.put_shed(lower, slot, class, shed);
+        }
     }
 
-    /// Finds a place for what a stash had no room for.
-    fn put_shed(
-        &self,
-        lower: &Lower<C>,
-        slot: &Slot<C::Env>,
-        newest: Class,
-        budget: usize,
-        mut shed: Shed,
-    ) {
-        while let Some((victim, sheaf)) = shed.sheaf.take() {
-            if let Some(sheaf) = self.put_home(lower, victim, sheaf) {
-                self.put_emptied(lower, slot, victim, sheaf);
-            }
-            if shed.more
-                && let Some(mut stash) = slot.stash.try_lock()
-            {
-                shed = stash.shed(newest, budget);
-            }
+    /// Finds places for what a stash gives up after something of `newest` was put in.
+    #[cold]
+    #[inline(never)]
+    fn put_shed(&self, lower: &Lower<C>, slot: &Slot<C::Env>, newest: Class, mut shed: Shed) {
+        loop {
+            self.put_beyond(lower, slot, shed.class, shed.sheaf);
+            let next = shed.more.then(|| slot.stash.try_lock()).flatten();
+            let Some(mut stash) = next else { return };
+            shed = match stash.shed(newest, self.budget(lower)) {
+                Some(next) => next,
+                None => return,
+            };
+        }
+    }
+
+    /// Finds a place for a full sheaf beyond the stash.
+    fn put_beyond(&self, lower: &Lower<C>, slot: &Slot<C::Env>, class: Class, sheaf: Sheaf) {
+        if let Some(sheaf) = self.put_home(lower, class, sheaf) {
+            self.put_emptied(lower, slot, class, sheaf);
         }
     }
 

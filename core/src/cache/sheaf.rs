@@ -50,9 +50,10 @@ pub(crate) const fn words(order: u8) -> usize {
 
 /// Objects that a sheaf of `order` holds for a class: all that fit, but in
 /// the smallest order no more than the class allows.
+#[inline]
 pub(crate) fn capacity(class: Class, order: u8) -> usize {
-    let fit = words(order) - 2;
-    if order == 0 { fit.min(class.info().sheaf_max as usize) } else { fit }
+    // Of a larger order, up to the class's largest, all that fit are allowed.
+    (words(order) - 2).min(class.info().sheaf_max as usize)
 }
 
 /// Bytes that CPUs take from each other's caches at a time.
@@ -80,12 +81,12 @@ pub(crate) const fn min_order(class: Class) -> u8 {
     order
 }
 
-/// The largest order whose capacity the class allows.
-pub(crate) fn max_order(class: Class) -> u8 {
-    (1..ORDERS as u8)
-        .take_while(|&order| words(order) - 2 <= class.info().sheaf_max as usize)
-        .last()
-        .unwrap_or(0)
+/// The order after this one, if the class allows its capacity, or else the same.
+#[inline]
+pub(crate) fn next_order(class: Class, order: u8) -> u8 {
+    let next = order + 1;
+    let allowed = words(next) - 2 <= class.info().sheaf_max as usize;
+    if allowed && usize::from(next) < ORDERS { next } else { order }
 }
 
 /// The state of a class's sheaf: points to the first word not in use.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::tops::Tops;
-use crate::check::surroundings::{cases, object, sheaf, unless_miri};
+use crate::check::surroundings::{cases, max_order, object, sheaf, unless_miri};
 
 fn classes() -> impl Strategy<Value = Class> {
     (1..crate::base::class::CLASSES as u8).prop_map(Class::from_index)

@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 
 use super::cold::{COLD_MS, bit};
-use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, max_order, min_order};
+use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, min_order, next_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
@@ -160,7 +160,8 @@ impl<E: Environment> Slot<E> {
 /// What a stash gives up.
 #[must_use = "dropping a sheaf leaks it and its objects"]
 pub(crate) struct Shed {
-    pub(crate) sheaf: Option<(Class, Sheaf)>,
+    pub(crate) class: Class,
+    pub(crate) sheaf: Sheaf,
     /// Whether there is more to give up.
     pub(crate) more: bool,
 }
@@ -168,13 +169,17 @@ pub(crate) struct Shed {
 /// Sheaves that a CPU keeps besides those in use.
 pub(crate) struct Stash {
     full: [SheafList; CLASSES],
-    /// One bit for each class that has any of these.
+    /// One bit for each class that has any of these, and for each that has several.
     stocked: u64,
+    piled: u64,
     empty: [SheafList; ORDERS],
     empties: u32,
     /// Order of the next sheaf of a class: small until the class proves hot.
     order: [u8; CLASSES],
-    bytes: usize,
+    /// Bytes of objects in full sheaves but for the first of each class, which is free:
+    /// a class whose need swings about the end of a sheaf has one more, as in Bonwick's
+    /// pairs of magazines (Bonwick and Adams, USENIX 2001).
+    beyond: usize,
     victim: u8,
     /// One bit for each class that has missed since the last look.
     missed: u64,
@@ -187,10 +192,11 @@ impl Stash {
         Self {
             full: [const { SheafList::new() }; CLASSES],
             stocked: 0,
+            piled: 0,
             empty: [const { SheafList::new() }; ORDERS],
             empties: 0,
             order: FIRST_ORDERS,
-            bytes: 0,
+            beyond: 0,
             victim: 0,
             missed: 0,
             looked: 0,
@@ -206,10 +212,15 @@ impl Stash {
     fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
         let list = &mut self.full[class.index()];
         let sheaf = list.pop(|order| capacity(class, order))?;
-        if list.count() == 0 {
-            self.stocked &= !bit(class);
+        match list.count() {
+            0 => self.stocked &= !bit(class),
+            left => {
+                self.beyond -= sheaf.len() * class.size();
+                if left == 1 {
+                    self.piled &= !bit(class);
+                }
+            }
         }
-        self.bytes -= sheaf.len() * class.size();
         Some(sheaf)
     }
 
@@ -218,27 +229,34 @@ impl Stash {
         self.full[class.index()].each(|order| capacity(class, order), show);
     }
 
-    /// Gives a full sheaf up when there are more than `budget` bytes: of the
-    /// other classes in turn or, when they have none, of `newest`. One small
-    /// sheaf may not outweigh a large one, so once may not be enough.
-    pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Shed {
-        if self.bytes <= budget {
-            return Shed { sheaf: None, more: false };
-        }
-        let victim = self.next_victim(newest).unwrap_or(newest);
-        let sheaf = self.pop_full(victim).map(|sheaf| (victim, sheaf));
-        Shed { sheaf, more: self.bytes > budget }
+    /// Whether there is more than so many bytes beyond a sheaf of each class; with
+    /// none allowed, whether there is anything.
+    #[inline]
+    pub(crate) fn exceeds(&self, budget: usize) -> bool {
+        if budget == 0 { self.stocked != 0 } else { self.beyond > budget }
     }
 
-    /// The next class in turn that has a full sheaf, but for one.
-    fn next_victim(&mut self, not: Class) -> Option<Class> {
-        let stocked = self.stocked & !bit(not);
-        if stocked == 0 {
+    /// Gives a full sheaf up when it [`exceeds`](Self::exceeds) the budget: of the
+    /// other classes in turn or, when they have none to spare, of `newest`. One small
+    /// sheaf may not outweigh a large one, so once may not be enough.
+    pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Option<Shed> {
+        if !self.exceeds(budget) {
+            return None;
+        }
+        let victims = if budget == 0 { self.stocked } else { self.piled };
+        let class = self.next_victim(victims & !bit(newest)).unwrap_or(newest);
+        let sheaf = self.pop_full(class)?;
+        Some(Shed { class, sheaf, more: self.exceeds(budget) })
+    }
+
+    /// The next class in turn of these.
+    fn next_victim(&mut self, classes: u64) -> Option<Class> {
+        if classes == 0 {
             return None;
         }
         // Those behind the last victim, or else from the start.
-        let behind = stocked & (!1 << self.victim);
-        let from = if behind == 0 { stocked } else { behind };
+        let behind = classes & (!1 << self.victim);
+        let from = if behind == 0 { classes } else { behind };
         self.victim = from.trailing_zeros() as u8;
         Some(Class::from_index(self.victim))
     }
@@ -254,7 +272,10 @@ impl Stash {
     /// Stashes a full sheaf whatever the budget: the next call of
     /// [`shed`](Self::shed) makes up for it.
     pub(crate) fn keep_full(&mut self, class: Class, sheaf: Sheaf) {
-        self.bytes += sheaf.len() * class.size();
+        if self.stocked & bit(class) != 0 {
+            self.beyond += sheaf.len() * class.size();
+            self.piled |= bit(class);
+        }
         self.stocked |= bit(class);
         self.full[class.index()].push(sheaf);
     }
@@ -295,7 +316,7 @@ impl Stash {
     pub(crate) fn grow_order(&mut self, class: Class) {
         self.missed |= bit(class);
         let order = &mut self.order[class.index()];
-        *order = (*order + 1).min(max_order(class));
+        *order = next_order(class, *order);
     }
 
     /// The classes, a bit each, that have missed nothing since the last look;
@@ -325,7 +346,11 @@ impl Stash {
 
     /// Bytes of objects in stashed sheaves.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        let mut bytes = 0;
+        for class in Class::all() {
+            self.each_full(class, |objects| bytes += objects.len() * class.size());
+        }
+        bytes
     }
 }
 

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::surroundings::{cases, object, sheaf, unless_miri};
+use crate::check::surroundings::{cases, max_order, object, sheaf, unless_miri};
 
 /// Stash and shadow: the first object tells one full sheaf from another.
 struct Model {
@@ -29,6 +29,16 @@ impl Model {
         self.full.iter().map(of).sum()
     }
 
+    /// Whether what lies on top of each class's first sheaf is more than `budget`.
+    fn exceeds(&self, budget: usize) -> bool {
+        let beyond = |(&class, sheaves): (&usize, &Vec<(usize, u8)>)| {
+            let class = Class::from_index(class as u8);
+            let bytes = |&(_, order): &(usize, u8)| capacity(class, order) * class.size();
+            sheaves.iter().skip(usize::from(budget > 0)).map(bytes).sum::<usize>()
+        };
+        self.full.iter().map(beyond).sum::<usize>() > budget
+    }
+
     /// Takes the newest of a class out of the shadow; it must be this one.
     fn expect(&mut self, class: Class, mut given: Sheaf) {
         let (number, order) = self.full.get_mut(&class.index()).and_then(Vec::pop).expect("one");
@@ -46,16 +56,16 @@ impl Model {
         self.next += 1000;
         self.stash.keep_full(class, new);
         loop {
-            let Shed { sheaf, more } = self.stash.shed(class, budget);
-            let Some((victim, sheaf)) = sheaf else {
-                assert!(!more);
+            let exceeds = self.exceeds(budget);
+            assert_eq!(self.stash.exceeds(budget), exceeds);
+            let Some(Shed { class, sheaf, more }) = self.stash.shed(class, budget) else {
+                assert!(!exceeds, "the budget is kept");
                 break;
             };
-            assert!(self.bytes() > budget, "given up without need");
-            self.expect(victim, sheaf);
-            assert_eq!(more, self.stash.bytes() > budget);
+            assert!(exceeds, "given up without need");
+            self.expect(class, sheaf);
+            assert_eq!(more, self.exceeds(budget));
         }
-        assert!(self.stash.bytes() <= budget, "the budget is kept");
     }
 
     fn take_full(&mut self, class: Class) {
