@@ -32,18 +32,6 @@ macro_rules! cpus {
         #[derive(Debug)]
         struct $name;
 
-        impl $name {
-            /// Takes the interrupt, if there is one.
-            #[allow(dead_code)]
-            fn poll() {
-                if let Some(local) = $locals.get(CPU.get())
-                    && $pending[CPU.get()].swap(false, Ordering::Acquire)
-                {
-                    local.answer();
-                }
-            }
-        }
-
         // SAFETY: one thread has a number; the lock of threads' switches is
         // the scheduler's.
         unsafe impl KernelCpu for $name {
@@ -104,6 +92,17 @@ fn a_cpu_that_does_not_answer_is_given_up_and_one_that_left_is_not_waited_for() 
 }
 
 cpus!(Worked, WORKED, WORK);
+
+impl Worked {
+    /// Takes the interrupt, if there is one.
+    fn poll() {
+        if let Some(local) = WORKED.get(CPU.get())
+            && WORK[CPU.get()].swap(false, Ordering::Acquire)
+        {
+            local.answer();
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Working;
