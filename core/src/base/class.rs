@@ -268,6 +268,15 @@ impl Class {
         Self(unsafe { *BY_SIZE_16.as_ptr().add(size + HEAD) })
     }
 
+    /// The same for sizes from [`TABLED`] on; `None` where it is no slab's class.
+    #[inline(always)]
+    pub(crate) const fn of_headed_medium<const HEAD: usize>(size: usize) -> Option<Self> {
+        if size > MAX_SMALL - HEAD {
+            return None;
+        }
+        Some(Self(BY_128[(size + HEAD + 127) >> 7]))
+    }
+
     /// [`of`](Self::of) for a size above 0, by rounding it up.
     #[inline]
     const fn of_medium(size: usize, align: usize) -> Self {

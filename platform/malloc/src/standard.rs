@@ -36,7 +36,7 @@ extern "C" fn malloc_medium(size: usize) -> *mut c_void {
         return malloc_closed(size);
     }
     if !heap.is_open() {
-        return malloc_slow(size);
+        return malloc_medium_closed(size);
     }
     // SAFETY: as just tested.
     let hit = unsafe { heap.pop_first(Class::for_malloc(size)) };
@@ -62,6 +62,16 @@ with_caller! {
 extern "C" fn malloc_checked(size: usize, caller: Caller) -> *mut c_void {
     // SAFETY: `malloc_medium` has tested the size.
     let hit = unsafe { process_heap().pop_checked(size, caller) };
+    if hit.is_null() { malloc_missed(size, caller) } else { hit.cast() }
+}
+
+with_caller! {
+    /// As [`malloc_slow`].
+    fn malloc_medium_closed(size: usize) -> *mut c_void => malloc_medium_checked;
+}
+
+extern "C" fn malloc_medium_checked(size: usize, caller: Caller) -> *mut c_void {
+    let hit = process_heap().pop_checked_medium(size, caller);
     if hit.is_null() { malloc_missed(size, caller) } else { hit.cast() }
 }
 
@@ -174,6 +184,16 @@ with_caller! {
 #[cold]
 #[inline(never)]
 extern "C" fn calloc_missed(size: usize, caller: Caller) -> *mut c_void {
+    let hit = match size < TABLED {
+        // SAFETY: as just tested.
+        true => unsafe { process_heap().pop_checked(size, caller) },
+        false => process_heap().pop_checked_medium(size, caller),
+    };
+    if !hit.is_null() {
+        // SAFETY: the block holds `size` bytes.
+        unsafe { hit.write_bytes(0, size) };
+        return hit.cast();
+    }
     block(outlined(process_heap()).alloc_class_zeroed(Class::for_malloc(size), size, caller))
 }
 

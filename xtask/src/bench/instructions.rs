@@ -79,7 +79,7 @@ const SMALL: usize = 64;
 const MEDIUM: usize = 2000;
 
 /// Everything that is counted.
-const COUNTED: [Counted; 20] = [
+const COUNTED: [Counted; 22] = [
     counted("rust", "alloc", 2, "process heap, caches of threads: alloc"),
     counted("rust", "dealloc", 1, "process heap, caches of threads: free, sized"),
     counted("rust", "free", 1, "process heap, caches of threads: free, unsized"),
@@ -105,6 +105,8 @@ const COUNTED: [Counted; 20] = [
     medium(counted("c", "free", 1, "C library, caches of threads: free, 2,000 bytes")),
     moderate("alloc", "C library, tier moderate, caches of threads: malloc"),
     moderate("free", "C library, tier moderate, caches of threads: free"),
+    medium(moderate("alloc", "C library, tier moderate, caches of threads: malloc, 2,000 bytes")),
+    medium(moderate("free", "C library, tier moderate, caches of threads: free, 2,000 bytes")),
 ];
 
 /// What is counted step by step: the name `granule-hits` says, and ours.

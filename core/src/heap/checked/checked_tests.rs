@@ -4,6 +4,8 @@ use core::ptr::NonNull;
 use std::alloc::Layout;
 use std::vec::Vec;
 
+use super::header::HEADER;
+use crate::base::class::{Class, MAX_SMALL, TABLED};
 use crate::base::config::Config;
 use crate::base::fault::FaultKind;
 use crate::base::tier::Tier;
@@ -106,6 +108,40 @@ fn serves<C: Config<Pages = Arena, Front = Guarded<TestCpu, TestEnv, 2>>>() {
 #[test]
 fn moderate_serves_as_any_other() {
     serves::<Moderate>();
+}
+
+/// Blocks of every size at the end of a class, in cached objects and in new ones.
+#[test]
+fn medium_blocks_are_as_large_as_asked_and_apart() {
+    let heap = heap::<Moderate>();
+    let most = MAX_SMALL - HEADER;
+    let ends = Class::all().map(|class| class.size().saturating_sub(HEADER));
+    let ends = ends.filter(|&end| (TABLED..most).contains(&end));
+    let sizes: Vec<_> =
+        ends.flat_map(|end| [end, end + 1]).chain([TABLED, most, most + 1]).collect();
+    assert!(sizes.len() > 20);
+    for _ in 0..2 {
+        let blocks: Vec<_> = sizes
+            .iter()
+            .enumerate()
+            .map(|(at, &size)| (filled(heap, bytes(size, 8), at as u8), size, at as u8))
+            .collect();
+        for (block, size, value) in blocks {
+            assert_eq!(heap.usable_size(block), Some(size));
+            // SAFETY: as long as its layout.
+            let all = unsafe { core::slice::from_raw_parts(block.as_ptr(), size) };
+            assert!(all.iter().all(|&byte| byte == value), "{size}");
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(block, bytes(size, 8)) };
+            let zero = NonNull::new(heap.alloc_zeroed(bytes(size, 8))).expect("memory");
+            // SAFETY: as long as its layout.
+            let all = unsafe { core::slice::from_raw_parts(zero.as_ptr(), size) };
+            assert!(all.iter().all(|&byte| byte == 0), "{size}");
+            // SAFETY: live, of that layout.
+            unsafe { heap.dealloc(zero, bytes(size, 8)) };
+        }
+    }
+    heap.check().expect("sound");
 }
 
 #[test]
@@ -245,6 +281,19 @@ found! {
     a_double_free: Moderate, "double free", |heap, block| {
         heap.dealloc(block, SMALL);
         heap.dealloc(block, SMALL);
+    };
+    a_double_free_of_a_medium_block: Moderate, "double free", |heap, block| {
+        heap.free(block);
+        let block = alloc(heap, bytes(2000, 8));
+        heap.free(block);
+        let block = alloc(heap, bytes(2000, 8));
+        heap.free(block);
+        heap.free(block);
+    };
+    a_wrong_size_of_a_medium_block: Moderate, "wrong layout", |heap, block| {
+        heap.free(block);
+        heap.free(alloc(heap, bytes(2000, 8)));
+        heap.dealloc(alloc(heap, bytes(2000, 8)), bytes(2001, 8));
     };
     a_double_free_of_a_large_block: Full, "double free", |heap, block| {
         heap.free(block);

@@ -136,9 +136,10 @@ impl<C: Config> Heap<C> {
             self.begin_checks();
         }
         let size = layout.size();
-        let hit = match layout.align() <= ALIGN && size < TABLED {
+        let hit = match layout.align() <= ALIGN {
             // SAFETY: as just tested.
-            true => unsafe { self.pop_checked(size, caller) },
+            true if size < TABLED => unsafe { self.pop_checked(size, caller) },
+            true => self.pop_checked_medium(size, caller),
             false => null_mut(),
         };
         if hit.is_null() {

@@ -55,12 +55,28 @@ impl<C: Config> Heap<C> {
     /// Caller: `size` is below [`TABLED`](crate::base::class::TABLED).
     #[inline(always)]
     pub unsafe fn pop_checked(&self, size: usize, caller: Caller) -> *mut u8 {
+        // SAFETY: by the contract.
+        self.pop_headed(unsafe { Class::of_headed::<HEADER>(size) }, size, caller)
+    }
+
+    /// [`pop_checked`](Self::pop_checked) for sizes from
+    /// [`TABLED`](crate::base::class::TABLED) on; null, too, for those whose raw block
+    /// is no object of a slab.
+    #[inline(always)]
+    pub fn pop_checked_medium(&self, size: usize, caller: Caller) -> *mut u8 {
+        match Class::of_headed_medium::<HEADER>(size) {
+            Some(class) => self.pop_headed(class, size, caller),
+            None => null_mut(),
+        }
+    }
+
+    /// A block of `size` bytes behind a header, in an object of `class`.
+    #[inline(always)]
+    fn pop_headed(&self, class: Class, size: usize, caller: Caller) -> *mut u8 {
         if self.moderate_key() == 0 {
             return null_mut();
         }
         let Some(thread) = C::Env::known_thread() else { return null_mut() };
-        // SAFETY: by the contract.
-        let class = unsafe { Class::of_headed::<HEADER>(size) };
         let Some(raw) = NonNull::new(self.lower.front.pop_checked(class)) else {
             return null_mut();
         };
