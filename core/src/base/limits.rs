@@ -37,7 +37,8 @@ pub struct Limits {
     pub purge_delay_ms: u32,
     /// Idle memory is purged before its time when what is in use and what is free
     /// are together so many per cent above what was in use at once lately ...
-    /// [`NEVER`](Self::NEVER) turns that off.
+    /// [`NEVER`](Self::NEVER) turns that off, and that what a large block is shrunk by,
+    /// from 256 KiB on, goes back at once.
     pub excess_percent: u32,
     /// ... and so many bytes above it.
     pub excess_min: usize,

@@ -5,7 +5,7 @@ use std::alloc::Layout;
 
 use crate::base::config::Config;
 use crate::cache::guarded::Guarded;
-use crate::check::arena::Arena;
+use crate::check::arena::{Arena, Refuse};
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
@@ -121,6 +121,44 @@ fn blocks_are_moved_whole_with_and_without_remapping() {
         walls.into_iter().for_each(Buffer::free);
         assert_eq!(heap.stats().live_bytes(), 0);
     }
+}
+
+/// What a large block is shrunk by goes back at once, and is zero when it comes again.
+#[test]
+fn what_a_block_is_shrunk_by_goes_back() {
+    let can = Capabilities::all() - Capabilities::HUGE;
+    for (can, back) in [(can, true), (can - Capabilities::PURGE, false)] {
+        let heap = heap(can, 64 << 20);
+        let mut buffer = Buffer::new(heap, 4 << 20);
+        assert_eq!(buffer.resize(1 << 20), Some(true));
+        assert_eq!(heap.provider().purged(), if back { 3 << 20 } else { 0 });
+        // Too little to be worth it.
+        assert_eq!(buffer.resize((1 << 20) - (128 << 10)), Some(true));
+        assert_eq!(heap.provider().purged(), if back { 3 << 20 } else { 0 });
+        let other = NonNull::new(heap.alloc_zeroed(bytes(3 << 20))).expect("memory");
+        // SAFETY: a live block of so many bytes.
+        let zero = unsafe { core::slice::from_raw_parts(other.as_ptr(), 3 << 20) };
+        assert!(zero.iter().all(|&byte| byte == 0));
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(other, bytes(3 << 20)) };
+        buffer.free();
+        assert_eq!(heap.stats().live_bytes(), 0);
+        heap.check().expect("sound");
+    }
+}
+
+/// A provider that refuses to purge changes nothing else.
+#[test]
+fn a_block_shrinks_though_its_memory_is_not_taken_back() {
+    let heap = heap(Capabilities::all() - Capabilities::HUGE, 64 << 20);
+    let mut buffer = Buffer::new(heap, 4 << 20);
+    heap.provider().refuse(Refuse::FromCall(0));
+    assert_eq!(buffer.resize(1 << 20), Some(true));
+    assert!(heap.provider().calls() > 0 && heap.provider().purged() == 0);
+    heap.provider().refuse(Refuse::Nothing);
+    assert_eq!(buffer.resize(4 << 20), Some(true));
+    buffer.free();
+    heap.check().expect("sound");
 }
 
 #[test]

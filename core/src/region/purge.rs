@@ -6,10 +6,12 @@
 //! taken, so that others can use the rest. P3: who has anything taken for a purge
 //! has passed the gate, which is closed before a fork: a child would lose it.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::commit::HUGE;
 use super::directory::Entry;
+use super::located::Located;
 use super::region::{Region, State};
 use super::runs::Stamp;
 use super::set::{Contents, Regions};
@@ -163,6 +165,39 @@ impl<C: Config> Regions<C> {
             if !purged && wanted.unseen {
                 return given;
             }
+        }
+    }
+
+    /// Gives back at once what is behind pages of a used run that are about to be cut
+    /// off. Returns what is in them then.
+    ///
+    /// # Safety
+    ///
+    /// Caller: the pages, from the first of these to the end of the run at `at`, and
+    /// their contents are its own to give up.
+    pub(crate) unsafe fn purge_tail(
+        &self,
+        provider: &C::Pages,
+        at: Located<'_>,
+        pages: Range<u32>,
+    ) -> Contents {
+        let limits = C::limits();
+        let (capabilities, machine_page) = (at.capabilities(), provider.page_size());
+        let start = at.region.page(at.page + pages.start);
+        let bytes = PageCount(pages.end - pages.start).bytes();
+        let asked_for = limits.excess_percent != Limits::NEVER
+            && limits.purge_delay_ms != Limits::NEVER
+            && limits.resident_min == 0
+            && limits.huge_pages != HugePages::Wanted;
+        let can = capabilities.contains(Capabilities::PURGE)
+            && start.addr().get().is_multiple_of(machine_page)
+            && bytes.is_multiple_of(machine_page);
+        // SAFETY: by the contract: a part of a used run is nobody else's to purge (P1),
+        // and committed; whole machine pages.
+        if asked_for && can && unsafe { provider.purge(start, bytes) }.is_ok() {
+            Contents::after_purge(capabilities, true)
+        } else {
+            Contents::Dirty
         }
     }
 

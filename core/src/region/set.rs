@@ -270,8 +270,15 @@ impl<C: Config> Regions<C> {
     }
 
     /// Makes the used run that starts at `start` `new` pages long, in place.
-    /// `false` when something is in the way. Added pages have any contents.
-    pub(crate) fn resize(&self, provider: &C::Pages, start: NonNull<u8>, new: PageCount) -> bool {
+    /// `false` when something is in the way. Added pages have any contents; pages that
+    /// are cut off have those of `behind`.
+    pub(crate) fn resize(
+        &self,
+        provider: &C::Pages,
+        start: NonNull<u8>,
+        new: PageCount,
+        behind: Contents,
+    ) -> bool {
         let Some(located) = self.locate(start.as_ptr()) else { return false };
         let _set = self.set.lock();
         let Some(old) = located.run() else { return false };
@@ -280,7 +287,7 @@ impl<C: Config> Regions<C> {
         let state = unsafe { region.state() };
         if new <= old {
             if new < old {
-                let stamp = Contents::Dirty.stamp(C::Env::now_ms());
+                let stamp = behind.stamp(C::Env::now_ms());
                 state.shrink(page, old.get(), new.get(), stamp);
             }
             return true;

@@ -99,7 +99,13 @@ impl Model {
 
     fn resize(&mut self, number: usize, pages: u32) {
         let run = &mut self.out[number];
-        let done = self.regions.resize(&self.arena, run.start, PageCount(pages));
+        let behind = if pages < run.pages && pages.is_multiple_of(2) {
+            run.bytes()[pages as usize * PAGE_SIZE..].fill(0);
+            Contents::Zero
+        } else {
+            Contents::Dirty
+        };
+        let done = self.regions.resize(&self.arena, run.start, PageCount(pages), behind);
         assert!(done || pages > run.pages, "a run can always shrink");
         run.verify(run.pages.min(pages));
         if done {
@@ -346,7 +352,7 @@ fn threads_share_regions_and_nothing_else() {
                 1 | 2 if !out.is_empty() => {
                     let number = random(out.len() as u64) as usize;
                     let run = &mut out[number];
-                    if regions.resize(&arena, run.start, PageCount(pages)) {
+                    if regions.resize(&arena, run.start, PageCount(pages), Contents::Dirty) {
                         // What was cut off is somebody else's already.
                         run.pages = run.pages.min(pages);
                         run.verify(run.pages);
