@@ -1,15 +1,25 @@
 //! Misuse in the default tier ends the process with a report.
 //!
 //! Each case of `misuse.c` prints the pointer it misuses; the report has to
-//! be a line that starts with `granule: ` and names that pointer and the kind
-//! of misuse, and the process has to die of `SIGABRT`.
+//! be a line that starts with `granule: ` and names that pointer, the kind of misuse
+//! and the size class or run that the pointer is in, if it is in any; a second line
+//! says what to do next, and the process has to die of `SIGABRT`.
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use granule_host_tests::{Exit, Linkage, Source};
 
+/// What to do next, of a double free and of a pointer that is no block's.
+const ADVICE: [&str; 2] = [
+    "granule: look for a second owner of the block",
+    "granule: free what was allocated, by its first byte, through the same allocator",
+];
+
+/// In no memory of the heap's.
+const NOWHERE: &str = "";
+
 /// Runs one case, preloaded and linked statically.
-fn ends_with_report(case: &str, kinds: &[&str]) -> Result<()> {
+fn ends_with_report(case: &str, kinds: &[&str], place: &str) -> Result<()> {
     for linkage in [Linkage::Preload, Linkage::Static] {
         let program = Source::new("misuse.c").program(linkage)?;
         let outcome = program.run()?.arg(case).outcome()?;
@@ -25,16 +35,20 @@ fn ends_with_report(case: &str, kinds: &[&str]) -> Result<()> {
             kinds.iter().any(|kind| report.contains(kind)) && report.contains(pointer),
             "{case}, {linkage:?}: {report:?} does not name {kinds:?} and {pointer}"
         );
+        ensure!(report.contains(place), "{case}, {linkage:?}: {report:?} does not say {place:?}");
+        ensure!(place != NOWHERE || !report.contains("(in "), "{case}, {linkage:?}: {report:?}");
+        let advice = outcome.stderr.lines().filter(|line| ADVICE.contains(line));
+        ensure!(advice.count() == 1, "what to do next is missing: {}", outcome.describe());
     }
     Ok(())
 }
 
 macro_rules! misuse {
-    ($($case:ident => $($kind:literal)|+;)+) => {
+    ($($case:ident => $($kind:literal)|+, $place:expr;)+) => {
         $(
             #[test]
             fn $case() -> Result<()> {
-                ends_with_report(stringify!($case), &[$($kind),+])
+                ends_with_report(stringify!($case), &[$($kind),+], $place)
             }
         )+
 
@@ -43,24 +57,25 @@ macro_rules! misuse {
 }
 
 misuse! {
-    double_free_of_16 => "double free";
-    double_free_of_100 => "double free";
-    double_free_of_1024 => "double free";
-    double_free_of_8192 => "double free";
-    late_double_free => "double free";
-    late_double_free_of_a_retired_slab => "double free" | "invalid pointer";
-    interleaved_double_free => "double free";
-    double_free_of_100_kib => "double free";
-    double_free_of_1_mib => "double free";
-    double_free_of_64_mib => "double free";
-    free_of_a_stack_address => "invalid pointer";
-    free_of_a_static_address => "invalid pointer";
-    free_before_any_allocation => "invalid pointer";
-    free_of_a_wild_address => "invalid pointer";
-    realloc_of_a_static_address => "invalid pointer";
-    free_of_a_misaligned_address => "invalid pointer";
-    free_inside_a_small_block => "invalid pointer";
-    free_inside_a_large_block => "invalid pointer";
+    double_free_of_16 => "double free", "(in a slab of blocks of 16 bytes)";
+    double_free_of_100 => "double free", "(in a slab of blocks of 112 bytes)";
+    double_free_of_1024 => "double free", "(in a slab of blocks of 1024 bytes)";
+    double_free_of_8192 => "double free", "(in a slab of blocks of 8192 bytes)";
+    late_double_free => "double free", "(in a slab of blocks of 64 bytes)";
+    // Its pages may be free by then, or another's.
+    late_double_free_of_a_retired_slab => "double free" | "invalid pointer", ": ";
+    interleaved_double_free => "double free", "(in a slab of blocks of ";
+    double_free_of_100_kib => "double free", ": ";
+    double_free_of_1_mib => "double free", ": ";
+    double_free_of_64_mib => "double free", NOWHERE;
+    free_of_a_stack_address => "invalid pointer", NOWHERE;
+    free_of_a_static_address => "invalid pointer", NOWHERE;
+    free_before_any_allocation => "invalid pointer", NOWHERE;
+    free_of_a_wild_address => "invalid pointer", NOWHERE;
+    realloc_of_a_static_address => "invalid pointer", NOWHERE;
+    free_of_a_misaligned_address => "invalid pointer", "(in a slab of blocks of ";
+    free_inside_a_small_block => "invalid pointer", "(in a slab of blocks of ";
+    free_inside_a_large_block => "invalid pointer", "(in a run of ";
 }
 
 #[test]

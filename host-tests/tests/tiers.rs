@@ -72,6 +72,38 @@ const ROWS: &[Row] = &[
 /// Either front end, if one is named; else the one that the process chooses.
 type FrontEnd = Option<&'static str>;
 
+/// What a case may be reported as: what is wrong, and what to do next. A report that
+/// comes later may name the damage instead.
+const KINDS: &[(&str, &[&str], &str)] = &[
+    ("double_free", &["double free"], "second owner"),
+    ("free_", &["invalid pointer"], "free what was allocated"),
+    ("wrong_size", &["wrong layout"], "with the size and alignment"),
+    ("realloc_of_a_freed", &["double free"], "second owner"),
+    ("one_byte_past", &["written past its end", "access past its end"], "size"),
+    ("into_the_next", &["access past its end"], "the access"),
+    ("one_byte_before", &["written before its start"], "indices below 0"),
+    ("before_the_pages", &["access before its start"], "indices below 0"),
+    ("write_after_free", &["written to after it was freed", "use after free"], "kept"),
+    ("read_after_free", &["use after free"], "kept"),
+];
+
+/// The report says what happened and what to do next; and the block's size, its class
+/// or its run, where the heap has, or had, a block there.
+fn says_all(case: &str, report: &str, all: &str) -> Result<()> {
+    let of_case = KINDS.iter().find(|(start, ..)| case.starts_with(start));
+    let (_, kinds, advice) = of_case.context("a case of no kind")?;
+    ensure!(kinds.iter().any(|kind| report.contains(kind)), "{report:?} says none of {kinds:?}");
+    let next = all.lines().filter(|line| line.starts_with("granule: ")).nth(1);
+    ensure!(next.is_some_and(|next| next.contains(advice)), "no {advice:?} in {all:?}");
+    let foreign = ["stack", "global", "mapping"].iter().any(|part| case.contains(part));
+    let gone = case == "double_free_of_a_large_block";
+    let placed = ["(a block of ", "(in a slab of blocks of ", "(in a run of "]
+        .iter()
+        .any(|part| report.contains(part));
+    ensure!(placed || foreign || gone, "{report:?} says neither size nor class nor run");
+    Ok(())
+}
+
 fn caught(case: &str, tier: &str, linkage: Linkage, front_end: FrontEnd) -> Result<Caught> {
     let program = Source::new("tiers.c").program(linkage)?;
     let mut run = program.run()?.arg(case).env("GRANULE_CHECK", tier);
@@ -90,6 +122,7 @@ fn caught(case: &str, tier: &str, linkage: Linkage, front_end: FrontEnd) -> Resu
     let report = report.with_context(told)?;
     if lines.next() != Some("accessed") {
         ensure!(report.contains(pointer) && report.contains(" at 0x"), "{}", told());
+        says_all(case, report, &outcome.stderr).with_context(told)?;
         return Ok(AtAccess);
     }
     let survived = lines.next() == Some("survived");
@@ -99,6 +132,7 @@ fn caught(case: &str, tier: &str, linkage: Linkage, front_end: FrontEnd) -> Resu
     let tracked = tier == "moderate" || tier == "full";
     let named = !report.contains("(a block of ") || report.contains("allocated by thread ");
     ensure!(!tracked || named, "{}", told());
+    says_all(case, report, &outcome.stderr).with_context(told)?;
     Ok(if survived { Later } else { AtOnce })
 }
 

@@ -40,6 +40,24 @@ pub enum FaultKind {
     Corrupted,
 }
 
+/// What the pages at a pointer are, whether a block is there or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A slab of blocks of a size class, so many bytes each.
+    Slab(usize),
+    /// A run of so many bytes, in use for a large block.
+    Run(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slab(bytes) => write!(f, "a slab of blocks of {bytes} bytes"),
+            Self::Run(bytes) => write!(f, "a run of {bytes} bytes"),
+        }
+    }
+}
+
 /// A fault and the pointer it was found with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -49,6 +67,8 @@ pub struct Fault {
     pub address: usize,
     /// Bytes that the block was asked for with, where that is known.
     pub size: Option<usize>,
+    /// The size class or the run that the block is in, where it is in one of the heap's.
+    pub place: Option<Place>,
     /// The address that was accessed, where a guard page stopped it.
     pub accessed: Option<usize>,
     /// Who allocated the block, where that is tracked.
@@ -61,8 +81,8 @@ impl Fault {
     /// A fault of which nothing is known but the pointer.
     #[must_use]
     pub fn new(kind: FaultKind, pointer: *const u8) -> Self {
-        let (size, accessed, allocated, freed) = (None, None, None, None);
-        Self { kind, address: pointer.addr(), size, accessed, allocated, freed }
+        let (size, place, accessed, allocated, freed) = (None, None, None, None, None);
+        Self { kind, address: pointer.addr(), size, place, accessed, allocated, freed }
     }
 }
 
@@ -120,7 +140,8 @@ impl fmt::Display for FaultKind {
 
 impl fmt::Display for Fault {
     /// One line: `0x7f…: double free (a block of 24 bytes), allocated by thread
-    /// 17 at 0x55…, freed by thread 17 at 0x55…`.
+    /// 17 at 0x55…, freed by thread 17 at 0x55…`; where the block's size is not known,
+    /// `(in a slab of blocks of 32 bytes)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}: {}", self.address, self.kind)?;
         if let Some(accessed) = self.accessed {
@@ -128,6 +149,8 @@ impl fmt::Display for Fault {
         }
         if let Some(size) = self.size {
             write!(f, " (a block of {size} bytes)")?;
+        } else if let Some(place) = self.place {
+            write!(f, " (in {place})")?;
         }
         let known = |origin: &Origin| origin.is_known();
         if let Some(origin) = self.allocated.filter(known) {

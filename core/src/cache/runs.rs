@@ -37,7 +37,7 @@ use super::whole::{Cache, Place};
 use crate::base::class::{Class, RUN_CLASSES};
 use crate::base::config::Config;
 use crate::base::env::Environment;
-use crate::base::fault::{Fault, FaultKind};
+use crate::base::fault::FaultKind;
 use crate::base::sync::Count;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::violation::Violation;
@@ -225,7 +225,7 @@ impl<C: Config> Cache<C> {
 
     fn give_run(lower: &Lower<C>, run: NonNull<u8>) {
         if lower.regions.give(run, Contents::Dirty, C::Env::now_ms()).is_err() {
-            C::Env::fatal(Fault::new(FaultKind::DoubleFree, run.as_ptr()));
+            C::Env::fatal(lower.regions.fault_at(FaultKind::DoubleFree, run.as_ptr()));
         }
     }
 }

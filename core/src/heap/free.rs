@@ -7,7 +7,7 @@ use super::Heap;
 use crate::base::class::{CLASSES, Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
-use crate::base::fault::{Fault, FaultKind};
+use crate::base::fault::FaultKind;
 use crate::base::origin::Caller;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::{Depth, FrontEnd};
@@ -274,6 +274,6 @@ impl<C: Config> Heap<C> {
     }
 
     pub(super) fn fault(&self, kind: FaultKind, pointer: NonNull<u8>) -> ! {
-        C::Env::fatal(Fault::new(kind, pointer.as_ptr()))
+        C::Env::fatal(self.lower.regions.fault_at(kind, pointer.as_ptr()))
     }
 }

@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 
 use super::region::Region;
 use crate::base::class::Class;
+use crate::base::fault::Place;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PageCount;
 use crate::provider::{Capabilities, Node};
@@ -69,6 +70,16 @@ impl Located<'_> {
             tables.used_run_at(page).map(|len| (page, len)).or_else(free)
         })?;
         (self.page - page < len).then_some(Self { region: self.region, page })
+    }
+
+    /// What the page belongs to, for reports; `None` where it is free.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let class = self.class();
+        if class.is_small() {
+            return Some(Place::Slab(class.size()));
+        }
+        let run = self.used_run_around()?.run()?;
+        Some(Place::Run(run.bytes()))
     }
 
     /// The node of the page (NU1).

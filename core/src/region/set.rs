@@ -17,7 +17,7 @@ use super::span::Span;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
-use crate::base::fault::OutOfMemory;
+use crate::base::fault::{Fault, FaultKind, OutOfMemory};
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::base::sync::{Count, Gate, Lock, Update};
 use crate::base::units::{PAGE_SIZE, PageCount};
@@ -104,6 +104,13 @@ impl<C: Config> Regions<C> {
         // in it is; and without one, the pointer is not a live block's and
         // only the tables are read, which go last.
         Some(Located { region: unsafe { region.as_ref() }, page })
+    }
+
+    /// A fault at a pointer, with what is known of its page; no lock.
+    #[cold]
+    pub(crate) fn fault_at(&self, kind: FaultKind, pointer: *const u8) -> Fault {
+        let place = self.locate(pointer).and_then(|at| at.place());
+        Fault { place, ..Fault::new(kind, pointer) }
     }
 
     /// Takes a run of `pages` (at least 1) at a multiple of `align` pages, where

@@ -19,7 +19,7 @@ use super::slabs::{Retired, Slabs};
 use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
 use crate::base::env::Environment;
-use crate::base::fault::{Fault, FaultKind};
+use crate::base::fault::FaultKind;
 use crate::base::sync::Lock;
 use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::base::units::PAGE_SIZE;
@@ -223,7 +223,7 @@ impl<C: Config> Slabs<C> {
             let Ok(given) = part.slab.give_pages(&part.pages) else {
                 let start = part.slab.run_start();
                 drop(slabs);
-                C::Env::fatal(Fault::new(FaultKind::DoubleFree, start.as_ptr()));
+                C::Env::fatal(regions.fault_at(FaultKind::DoubleFree, start.as_ptr()));
             };
             slabs.free += given;
             if part.purged {

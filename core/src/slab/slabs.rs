@@ -281,7 +281,7 @@ impl<C: Config> Slabs<C> {
                     Ok(done) => rest = &rest[done..],
                     Err(kind) => {
                         drop(slabs);
-                        C::Env::fatal(Fault::new(kind, pointer));
+                        C::Env::fatal(regions.fault_at(kind, pointer));
                     }
                 }
             }

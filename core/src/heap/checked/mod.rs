@@ -45,7 +45,7 @@ use super::alloc::Fill;
 use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
-use crate::base::fault::{Fault, FaultKind};
+use crate::base::fault::FaultKind;
 use crate::base::origin::{Caller, Origin};
 use crate::base::tier::Tier;
 use crate::base::units::PAGE_SIZE;
@@ -316,7 +316,7 @@ impl<C: Config> Heap<C> {
         {
             C::Env::fatal(match guarded.is(pointer) {
                 true => guarded.fault(FaultKind::DoubleFree),
-                false => Fault::new(FaultKind::InvalidPointer, pointer.as_ptr()),
+                false => self.lower.regions.fault_at(FaultKind::InvalidPointer, pointer.as_ptr()),
             });
         }
         let may_be_raw = pointer.addr().get() < self.checks.raw_below.load(Relaxed);
@@ -416,7 +416,7 @@ impl<C: Config> Heap<C> {
     /// A fault of the block with this header.
     #[cold]
     fn fault_of(&self, kind: FaultKind, pointer: NonNull<u8>, header: Header) -> ! {
-        let mut fault = Fault::new(kind, pointer.as_ptr());
+        let mut fault = self.lower.regions.fault_at(kind, pointer.as_ptr());
         if let Some((block, state)) = header.read() {
             let (allocated, freed) = header.origins(state);
             (fault.size, fault.allocated, fault.freed) = (Some(block.size), Some(allocated), freed);
