@@ -9,12 +9,16 @@
 
 #include "blocks.h"
 
+#include <granule.h>
 #include <pthread.h>
 #include <sys/mman.h>
 
 enum { SIZE = 200, LARGE = 300000 };
 
 void free_sized(void *pointer, size_t size) __attribute__((weak));
+void free_aligned_sized(void *pointer, size_t alignment, size_t size) __attribute__((weak));
+#pragma weak granule_heap_new
+#pragma weak granule_heap_free
 
 static void say(const char *text, size_t length)
 {
@@ -192,6 +196,29 @@ CASE(wrong_size_of_the_same_class)
     about_to_misuse(block);
     accessed();
     free_sized(HIDE(block), SIZE - 1);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(wrong_alignment)
+{
+    CHECK(free_aligned_sized != NULL);
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    accessed();
+    free_aligned_sized(HIDE(block), 64, SIZE);
+    survived();
+    go_on(SIZE);
+}
+
+CASE(free_in_another_heap)
+{
+    granule_heap_t *other = granule_heap_new();
+    CHECK(other != NULL);
+    char *block = among_others(SIZE);
+    about_to_misuse(block);
+    accessed();
+    granule_heap_free(other, HIDE(block));
     survived();
     go_on(SIZE);
 }

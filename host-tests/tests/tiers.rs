@@ -46,10 +46,12 @@ const ROWS: &[Row] = &[
     Row("free of a stack address", "free_of_a_stack_address", [AtOnce, AtOnce, AtOnce]),
     Row("… of a global", "free_of_a_global", [AtOnce, AtOnce, AtOnce]),
     Row("… of a mapping", "free_of_a_mapping", [AtOnce, AtOnce, AtOnce]),
+    Row("… in another heap than its own", "free_in_another_heap", [AtOnce, AtOnce, AtOnce]),
     Row("… inside a small block", "free_inside_a_small_block", [Later, AtOnce, AtOnce]),
     Row("… inside a large block", "free_inside_a_large_block", [AtOnce, AtOnce, AtOnce]),
     Row("wrong size, of another class", "wrong_size_of_another_class", [No, AtOnce, AtOnce]),
     Row("wrong size, of the same class", "wrong_size_of_the_same_class", [No, AtOnce, AtOnce]),
+    Row("wrong alignment", "wrong_alignment", [No, AtOnce, AtOnce]),
     Row("realloc of a freed block", "realloc_of_a_freed_block", [Later, AtOnce, AtOnce]),
     Row("one byte past the end", "one_byte_past_the_end", [No, No, AtOnce]),
     Row("… of a large block", "one_byte_past_the_end_of_a_large_block", [No, No, AtAccess]),
@@ -77,7 +79,7 @@ type FrontEnd = Option<&'static str>;
 const KINDS: &[(&str, &[&str], &str)] = &[
     ("double_free", &["double free"], "second owner"),
     ("free_", &["invalid pointer"], "free what was allocated"),
-    ("wrong_size", &["wrong layout"], "with the size and alignment"),
+    ("wrong_", &["wrong layout"], "with the size and alignment"),
     ("realloc_of_a_freed", &["double free"], "second owner"),
     ("one_byte_past", &["written past its end", "access past its end"], "size"),
     ("into_the_next", &["access past its end"], "the access"),
@@ -95,7 +97,8 @@ fn says_all(case: &str, report: &str, all: &str) -> Result<()> {
     ensure!(kinds.iter().any(|kind| report.contains(kind)), "{report:?} says none of {kinds:?}");
     let next = all.lines().filter(|line| line.starts_with("granule: ")).nth(1);
     ensure!(next.is_some_and(|next| next.contains(advice)), "no {advice:?} in {all:?}");
-    let foreign = ["stack", "global", "mapping"].iter().any(|part| case.contains(part));
+    let foreign =
+        ["stack", "global", "mapping", "another_heap"].iter().any(|part| case.contains(part));
     let gone = case == "double_free_of_a_large_block";
     let placed = ["(a block of ", "(in a slab of blocks of ", "(in a run of "]
         .iter()

@@ -319,6 +319,15 @@ found! {
         heap.dealloc(block, SMALL);
         heap.dealloc_nolock(block, SMALL);
     };
+    a_block_of_another_heap: Moderate, "invalid pointer", |heap, block| {
+        self::heap::<Moderate>().dealloc(block, SMALL);
+        let _ = heap;
+    };
+    a_record_that_says_a_live_block_is_free: Moderate, "corrupted", |heap, block| {
+        // A second owner: the raw object goes to the cache behind the checks' back.
+        heap.free_raw(block.sub(HEADER));
+        alloc(heap, SMALL);
+    };
     a_free_inside_a_block: Moderate, "invalid pointer", |heap, block| heap.free(block.add(16));
     a_wrong_size: Moderate, "wrong layout", |heap, block| heap.dealloc(block, bytes(39, 8));
     a_wrong_alignment: Moderate, "wrong layout", |heap, block| heap.dealloc(block, bytes(40, 64));
