@@ -325,6 +325,14 @@ impl Class {
         Self(unsafe { *BY_SIZE_FOR_C.as_ptr().add(size) })
     }
 
+    /// A class of small objects for C's `malloc(size)`, the smallest for sizes from
+    /// [`TABLED`] on; `None` for those above [`MAX_SMALL`]. Size 0 may miss.
+    #[must_use]
+    #[inline(always)]
+    pub const fn for_malloc_medium(size: usize) -> Option<Self> {
+        if size > MAX_SMALL { None } else { Some(Self(BY_128[(size + 127) >> 7])) }
+    }
+
     /// The class of a run of `size` bytes, more than [`MAX_SMALL`].
     #[inline(always)]
     const fn of_run(size: usize) -> Self {

@@ -31,15 +31,22 @@ pub extern "C" fn malloc(size: usize) -> *mut c_void {
 #[inline(never)]
 extern "C" fn malloc_medium(size: usize) -> *mut c_void {
     let heap = process_heap();
-    if size < TABLED {
-        // There are no hits yet, or never where every call is checked.
-        return malloc_closed(size);
-    }
     if !heap.is_open() {
-        return malloc_medium_closed(size);
+        // There are no hits yet, or never where every call is checked.
+        return if size < TABLED { malloc_closed(size) } else { malloc_medium_closed(size) };
     }
+    // A small size has only come here if the heap was opened just now: it may get a
+    // larger block.
+    let Some(class) = Class::for_malloc_medium(size) else { return malloc_run(size) };
     // SAFETY: as just tested.
-    let hit = unsafe { heap.pop_first(Class::for_malloc(size)) };
+    let hit = unsafe { heap.pop_first(class) };
+    if hit.is_null() { malloc_slow(size) } else { hit.cast() }
+}
+
+/// Apart, so that the code of objects is straight.
+#[inline(never)]
+extern "C" fn malloc_run(size: usize) -> *mut c_void {
+    let hit = process_heap().pop_cached(Class::for_malloc(size));
     if hit.is_null() { malloc_slow(size) } else { hit.cast() }
 }
 
