@@ -122,7 +122,7 @@ impl<C: Config> Cache<C> {
 
     /// Takes a live object of `class` back after a miss. In a straight line, as
     /// [`refill`](Self::refill).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn overflow(&self, lower: &Lower<C>, class: Class, object: NonNull<u8>) -> Depth {
         // What is stashed is of one node, so where they are told apart it is looked at
         // first.
@@ -332,6 +332,7 @@ fn next_order(stash: &mut Stash, class: Class, heat: Heat) -> u8 {
 }
 
 /// Takes an empty sheaf of that order out of a stash.
+#[inline(always)]
 fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
     let order = next_order(stash, class, heat);
     stash.take_empty(class, order)

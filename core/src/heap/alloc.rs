@@ -231,6 +231,7 @@ impl<C: Config> Heap<C> {
         self.alloc_missed(class, layout, fill).map_or(null_mut(), NonNull::as_ptr)
     }
 
+    #[inline(always)]
     fn alloc_missed(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
         if class.is_small() {
             self.alloc_object(class, layout, fill)
@@ -239,6 +240,7 @@ impl<C: Config> Heap<C> {
         }
     }
 
+    #[inline(always)]
     fn alloc_object(&self, class: Class, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
         let object = self.cache.refill(&self.lower, class)?;
         if fill == Fill::Zero {
