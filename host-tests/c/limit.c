@@ -50,6 +50,34 @@ CASE(a_limit_at_what_is_used)
     blocks_free(blocks, COUNT);
 }
 
+/* Below a limit the kernel refuses to move pages, after it has unmapped where they
+ * should go to: blocks that have to move as they grow are copied then. */
+CASE(a_limit_below_what_is_used)
+{
+    enum { COUNT = 8 };
+    char *blocks[COUNT];
+    size_t size = 300 * KIB;
+    for (int i = 0; i < COUNT; i++) {
+        blocks[i] = malloc(size);
+        fill(blocks[i], 0, size, i);
+    }
+    limit_to(address_space() / 2);
+    for (; size < 2 * MIB; size *= 2) {
+        for (int i = 0; i < COUNT; i++) {
+            char *grown = realloc(blocks[i], 2 * size);
+            CHECK(grown != NULL);
+            verify(grown, size, i);
+            fill(grown, 0, 2 * size, i);
+            blocks[i] = grown;
+        }
+    }
+    limit_to(RLIM_INFINITY);
+    for (int i = 0; i < COUNT; i++) {
+        verify(blocks[i], size, i);
+        free(blocks[i]);
+    }
+}
+
 static pthread_barrier_t everyone;
 
 static void *exhaust_together(void *argument)

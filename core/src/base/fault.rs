@@ -38,6 +38,8 @@ pub enum FaultKind {
     /// A free object of a slab was found where a live one must be, or the
     /// reverse: the allocator's own records contradict each other.
     Corrupted,
+    /// The system has taken pages of the heap away, and does not give them back.
+    MemoryLost,
 }
 
 /// What the pages at a pointer are, whether a block is there or not.
@@ -114,6 +116,7 @@ impl FaultKind {
                 "look for signal or interrupt handlers that allocate, and threads that share the heap"
             }
             Self::Corrupted => "look for wild writes; a higher tier of checks may find them",
+            Self::MemoryLost => "look at the limits of memory, and at who changes them meanwhile",
         }
     }
 }
@@ -134,6 +137,7 @@ impl fmt::Display for FaultKind {
             Self::HeapEnded => "heap used after it has ended",
             Self::NotAlone => "heap of one thread used by another, or inside of a call on it",
             Self::Corrupted => "corrupted: the heap's records contradict each other",
+            Self::MemoryLost => "memory lost: the system has unmapped pages it was to move",
         })
     }
 }

@@ -28,6 +28,12 @@ pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
+/// The calling thread's error number.
+pub(super) fn errno() -> libc::c_int {
+    // SAFETY: every thread has one.
+    unsafe { *libc::__errno_location() }
+}
+
 /// The kernel's number of the calling thread, kept in a word of the thread's.
 #[cold]
 fn find_thread() -> u32 {

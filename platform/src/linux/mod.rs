@@ -7,6 +7,7 @@ pub(crate) mod env;
 pub(crate) mod fork;
 pub(crate) mod numa;
 pub(crate) mod pages;
+mod remap;
 mod segv;
 pub(crate) mod settings;
 

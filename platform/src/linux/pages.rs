@@ -118,7 +118,7 @@ impl Default for HostPages {
 }
 
 /// The limit of address space, if there is one.
-fn address_limit() -> Option<usize> {
+pub(super) fn address_limit() -> Option<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable.
     let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
@@ -199,11 +199,8 @@ unsafe impl PageProvider for HostPages {
         to: NonNull<u8>,
         bytes: usize,
     ) -> Result<(), ProviderError> {
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
-        let (from, to) = (from.as_ptr().cast(), to.as_ptr().cast::<libc::c_void>());
-        // SAFETY: the caller's ranges are ours, disjoint and unused meanwhile.
-        let moved = quietly(|| unsafe { libc::mremap(from, bytes, bytes, flags, to) });
-        if moved == to { Ok(()) } else { Err(ProviderError) }
+        // SAFETY: by the contract; what is committed is accessible.
+        unsafe { super::remap::remap(from, to, bytes) }
     }
 
     unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
