@@ -103,7 +103,7 @@ impl<C: Config> Cache<C> {
         if self.registry.is_short() { 0 } else { C::limits().stash_min }
     }
 
-    /// Bytes of objects that one slot may stash: an eighth of the heap for
+    /// Bytes of objects that one slot may stash: a fourth of the heap for
     /// two slots, less when more share it. A fixed cap bloats small programs.
     pub(super) fn budget(&self, lower: &Lower<C>) -> usize {
         if self.registry.is_short() {
@@ -111,7 +111,7 @@ impl<C: Config> Cache<C> {
         }
         let slots = self.registry.active().max(2) as usize;
         let limits = C::limits();
-        (lower.regions.extent() / (4 * slots)).min(limits.stash_max).max(limits.stash_min)
+        (lower.regions.extent() / (2 * slots)).min(limits.stash_max).max(limits.stash_min)
     }
 
     /// Bytes of objects of one class that a depot may hold: together they hold
