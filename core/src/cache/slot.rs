@@ -181,6 +181,12 @@ pub(crate) struct Stash {
     /// pairs of magazines (Bonwick and Adams, USENIX 2001).
     beyond: usize,
     victim: u8,
+    /// How often each class was looked for and not yet put in again. A CPU that frees
+    /// what others allocate never has use for what it stashes.
+    calls: [u8; CLASSES],
+    /// One bit for each class that has several sheaves, of which the last one was put in
+    /// without such a call.
+    uncalled: u64,
     /// One bit for each class that has missed since the last look.
     missed: u64,
     /// When that was.
@@ -198,6 +204,8 @@ impl Stash {
             order: FIRST_ORDERS,
             beyond: 0,
             victim: 0,
+            calls: [0; CLASSES],
+            uncalled: 0,
             missed: 0,
             looked: 0,
         }
@@ -206,12 +214,15 @@ impl Stash {
     /// Takes the newest full sheaf of a class that has missed.
     pub(crate) fn take_full(&mut self, class: Class) -> Option<Sheaf> {
         self.missed |= bit(class);
+        let calls = &mut self.calls[class.index()];
+        *calls = calls.saturating_add(1);
         self.pop_full(class)
     }
 
     fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
         let list = &mut self.full[class.index()];
         let sheaf = list.pop(|order| capacity(class, order))?;
+        self.uncalled &= !bit(class);
         match list.count() {
             0 => self.stocked &= !bit(class),
             left => {
@@ -229,22 +240,26 @@ impl Stash {
         self.full[class.index()].each(|order| capacity(class, order), show);
     }
 
-    /// Whether there is more than so many bytes beyond a sheaf of each class; with
-    /// none allowed, whether there is anything.
+    /// Whether there is more than so many bytes beyond a sheaf of each class, or
+    /// something uncalled for; with none allowed, whether there is anything.
     #[inline]
     pub(crate) fn exceeds(&self, budget: usize) -> bool {
-        if budget == 0 { self.stocked != 0 } else { self.beyond > budget }
+        if budget == 0 { self.stocked != 0 } else { self.beyond > budget || self.uncalled != 0 }
     }
 
-    /// Gives a full sheaf up when it [`exceeds`](Self::exceeds) the budget: of the
-    /// other classes in turn or, when they have none to spare, of `newest`. One small
+    /// Gives a full sheaf up when it [`exceeds`](Self::exceeds) the budget: one that was
+    /// uncalled for, one of the other classes in turn or, when they have none to spare, of `newest`. One small
     /// sheaf may not outweigh a large one, so once may not be enough.
     pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Option<Shed> {
         if !self.exceeds(budget) {
             return None;
         }
-        let victims = if budget == 0 { self.stocked } else { self.piled };
-        let class = self.next_victim(victims & !bit(newest)).unwrap_or(newest);
+        let class = if self.uncalled != 0 {
+            Class::from_index(self.uncalled.trailing_zeros() as u8)
+        } else {
+            let victims = if budget == 0 { self.stocked } else { self.piled };
+            self.next_victim(victims & !bit(newest)).unwrap_or(newest)
+        };
         let sheaf = self.pop_full(class)?;
         Some(Shed { class, sheaf, more: self.exceeds(budget) })
     }
@@ -272,9 +287,14 @@ impl Stash {
     /// Stashes a full sheaf whatever the budget: the next call of
     /// [`shed`](Self::shed) makes up for it.
     pub(crate) fn keep_full(&mut self, class: Class, sheaf: Sheaf) {
+        let calls = self.calls[class.index()];
+        self.calls[class.index()] = calls.saturating_sub(1);
         if self.stocked & bit(class) != 0 {
             self.beyond += sheaf.len() * class.size();
             self.piled |= bit(class);
+            if calls == 0 {
+                self.uncalled |= bit(class);
+            }
         }
         self.stocked |= bit(class);
         self.full[class.index()].push(sheaf);
@@ -335,6 +355,7 @@ impl Stash {
         let sheaf = self.pop_full(class);
         if sheaf.is_none() {
             self.order[class.index()] = min_order(class);
+            self.calls[class.index()] = 0;
         }
         sheaf
     }

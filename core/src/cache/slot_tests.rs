@@ -1,6 +1,6 @@
 //! The stash against what was put into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -14,11 +14,21 @@ struct Model {
     full: BTreeMap<usize, Vec<(usize, u8)>>,
     empty: Vec<u8>,
     next: usize,
+    /// Calls not yet answered, and classes that were put in uncalled for.
+    calls: BTreeMap<usize, u8>,
+    uncalled: BTreeSet<usize>,
 }
 
 impl Model {
     fn new() -> Self {
-        Self { stash: Stash::new(), full: BTreeMap::new(), empty: Vec::new(), next: 0 }
+        Self {
+            stash: Stash::new(),
+            full: BTreeMap::new(),
+            empty: Vec::new(),
+            next: 0,
+            calls: BTreeMap::new(),
+            uncalled: BTreeSet::new(),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -29,20 +39,23 @@ impl Model {
         self.full.iter().map(of).sum()
     }
 
-    /// Whether what lies on top of each class's first sheaf is more than `budget`.
+    /// Whether what lies on top of each class's first sheaf is more than `budget`, or
+    /// something was put there without a call.
     fn exceeds(&self, budget: usize) -> bool {
         let beyond = |(&class, sheaves): (&usize, &Vec<(usize, u8)>)| {
             let class = Class::from_index(class as u8);
             let bytes = |&(_, order): &(usize, u8)| capacity(class, order) * class.size();
             sheaves.iter().skip(usize::from(budget > 0)).map(bytes).sum::<usize>()
         };
-        self.full.iter().map(beyond).sum::<usize>() > budget
+        let uncalled = budget > 0 && !self.uncalled.is_empty();
+        uncalled || self.full.iter().map(beyond).sum::<usize>() > budget
     }
 
     /// Takes the newest of a class out of the shadow; it must be this one.
     fn expect(&mut self, class: Class, mut given: Sheaf) {
         let (number, order) = self.full.get_mut(&class.index()).and_then(Vec::pop).expect("one");
         assert_eq!((given.order(), given.len()), (order, capacity(class, order)));
+        self.uncalled.remove(&class.index());
         for at in (0..given.len()).rev() {
             assert_eq!(given.pop(), Some(object(number + at)), "the newest of its class");
         }
@@ -55,6 +68,11 @@ impl Model {
         self.full.entry(class.index()).or_default().push((self.next, order));
         self.next += 1000;
         self.stash.keep_full(class, new);
+        let calls = self.calls.entry(class.index()).or_default();
+        if *calls == 0 && self.full[&class.index()].len() > 1 {
+            self.uncalled.insert(class.index());
+        }
+        *calls = calls.saturating_sub(1);
         loop {
             let exceeds = self.exceeds(budget);
             assert_eq!(self.stash.exceeds(budget), exceeds);
@@ -70,6 +88,8 @@ impl Model {
 
     fn take_full(&mut self, class: Class) {
         let any = self.full.get(&class.index()).is_some_and(|sheaves| !sheaves.is_empty());
+        let calls = self.calls.entry(class.index()).or_default();
+        *calls = calls.saturating_add(1);
         match self.stash.take_full(class) {
             Some(sheaf) => self.expect(class, sheaf),
             None => assert!(!any, "a sheaf is lost"),
