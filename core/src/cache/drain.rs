@@ -107,7 +107,7 @@ impl<C: Config> Cache<C> {
                 self.pool.give(unsafe { flush_top(lower, class, top) });
             }
             // The lock is dropped before the slabs are called.
-            while let Some(sheaf) = { slot.stash.lock().take_full(class) } {
+            while let Some(sheaf) = { slot.stash.lock().pop_full(class) } {
                 self.pool.give(flush(lower, class, sheaf));
             }
         }

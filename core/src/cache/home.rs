@@ -131,7 +131,7 @@ impl<C: Config> Cache<C> {
     fn unstash(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         for class in Class::all() {
             // The lock is dropped before the depot is called.
-            while let Some(sheaf) = { slot.stash.try_lock().and_then(|mut s| s.take_full(class)) } {
+            while let Some(sheaf) = { slot.stash.try_lock().and_then(|mut s| s.pop_full(class)) } {
                 if let Some(sheaf) = self.put_home(lower, class, sheaf) {
                     self.pool.give(super::paths::flush(lower, class, sheaf));
                 }

@@ -83,7 +83,7 @@ pub(crate) const fn min_order(class: Class) -> u8 {
 
 /// The order after this one, if the class allows its capacity, or else the same.
 #[inline]
-pub(crate) fn next_order(class: Class, order: u8) -> u8 {
+pub(crate) fn larger_order(class: Class, order: u8) -> u8 {
     let next = order + 1;
     let allowed = words(next) - 2 <= class.info().sheaf_max as usize;
     if allowed && usize::from(next) < ORDERS { next } else { order }

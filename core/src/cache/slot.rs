@@ -10,7 +10,7 @@
 use core::ptr::NonNull;
 
 use super::cold::{COLD_MS, bit};
-use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, min_order, next_order};
+use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, larger_order, min_order};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
@@ -219,7 +219,8 @@ impl Stash {
         self.pop_full(class)
     }
 
-    fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
+    /// Takes the newest full sheaf of a class that has not missed, to be given back.
+    pub(super) fn pop_full(&mut self, class: Class) -> Option<Sheaf> {
         let list = &mut self.full[class.index()];
         let sheaf = list.pop(|order| capacity(class, order))?;
         self.uncalled &= !bit(class);
@@ -336,7 +337,7 @@ impl Stash {
     pub(crate) fn grow_order(&mut self, class: Class) {
         self.missed |= bit(class);
         let order = &mut self.order[class.index()];
-        *order = next_order(class, *order);
+        *order = larger_order(class, *order);
     }
 
     /// The classes, a bit each, that have missed nothing since the last look;

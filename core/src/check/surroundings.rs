@@ -16,7 +16,7 @@ use crate::base::env::Environment;
 use crate::base::fault::Fault;
 use crate::base::sync::atomic::AtomicPtr;
 use crate::cache::guarded::{Cpu, Guarded};
-use crate::cache::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, Word, next_order, words};
+use crate::cache::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, Word, larger_order, words};
 
 use super::arena::Arena;
 
@@ -180,7 +180,7 @@ pub(crate) fn sheaf(class: Class, order: u8) -> Sheaf {
 
 /// The largest order that sheaves of a class may have.
 pub(crate) fn max_order(class: Class) -> u8 {
-    (0..ORDERS).fold(0, |order, _| next_order(class, order))
+    (0..ORDERS).fold(0, |order, _| larger_order(class, order))
 }
 
 /// Something to put into a sheaf: an even address that is never accessed.
