@@ -36,15 +36,39 @@ static int is_readable(const void *at)
 }
 
 /* A sampled block: all of the pages before it or behind it are guards. */
-static __attribute__((noinline)) volatile char *sampled(size_t size)
+static volatile char *guarded(char *block, size_t size)
 {
-    char *block = malloc(size);
     CHECK(block != NULL);
     char *page = (char *)((uintptr_t)block & -(uintptr_t)PAGE);
     CHECK(!is_readable(page - 1) && !is_readable(block + size + PAGE));
     memset(block, 1, size);
     tell(block);
     return HIDE(block);
+}
+
+static __attribute__((noinline)) volatile char *sampled(size_t size)
+{
+    return guarded(malloc(size), size);
+}
+
+/* The same, grown out of another block. */
+static __attribute__((noinline)) volatile char *sampled_by_realloc(size_t size)
+{
+    return guarded(realloc(malloc(size / 4), size), size);
+}
+
+CASE(overflow_of_a_grown_block)
+{
+    volatile char *block = sampled_by_realloc(SIZE);
+    for (size_t i = 0;; i++)
+        block[i] = 2;
+}
+
+CASE(use_after_free_of_a_grown_block)
+{
+    volatile char *block = sampled_by_realloc(SIZE);
+    free((void *)block);
+    (void)block[SIZE / 2];
 }
 
 CASE(overflow_read)

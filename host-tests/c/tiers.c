@@ -354,8 +354,15 @@ static __attribute__((noinline)) void *frees(void *block)
     return NULL;
 }
 
+static __attribute__((noinline)) void *reallocates(size_t size)
+{
+    void *block = realloc(malloc(size / 3), size);
+    CHECK(block != NULL);
+    return block;
+}
+
 /* Tells the block, the threads, and the functions that allocate and free. */
-static void freed_in_another_thread(size_t size)
+static void freed_in_another_thread(void *allocates(size_t), size_t size)
 {
     char text[64];
     pthread_t thread;
@@ -370,12 +377,17 @@ static void freed_in_another_thread(size_t size)
 
 CASE(who_freed_a_small_block)
 {
-    freed_in_another_thread(SIZE);
+    freed_in_another_thread(allocates, SIZE);
 }
 
 CASE(who_freed_a_large_block)
 {
-    freed_in_another_thread(LARGE);
+    freed_in_another_thread(allocates, LARGE);
+}
+
+CASE(who_freed_a_reallocated_block)
+{
+    freed_in_another_thread(reallocates, SIZE);
 }
 
 CASE(nothing_wrong)

@@ -71,6 +71,14 @@ fn a_use_after_free_faults() -> Result<()> {
 }
 
 #[test]
+fn a_block_that_realloc_moves_is_sampled_where_it_moves_to() -> Result<()> {
+    let pieces = ["access past its end at 0x", "(a block of 1000 bytes)", "allocated by thread "];
+    is_reported("overflow_of_a_grown_block", &pieces)?;
+    let pieces = ["use after free at 0x", "allocated by thread ", "freed by thread ", " at 0x"];
+    is_reported("use_after_free_of_a_grown_block", &pieces)
+}
+
+#[test]
 fn mistakes_of_free_are_reported() -> Result<()> {
     is_reported("double_free", &["double free", "(a block of 1000 bytes)", "freed by thread "])?;
     is_reported("double_free_by_size", &["double free"])?;

@@ -187,7 +187,11 @@ fn number<'a>(report: &'a str, what: &str) -> Result<&'a str> {
 fn reports_tell_who_allocated_and_who_freed() -> Result<()> {
     for tier in ["moderate", "full"] {
         for linkage in [Linkage::Preload, Linkage::Static] {
-            for case in ["who_freed_a_small_block", "who_freed_a_large_block"] {
+            for case in [
+                "who_freed_a_small_block",
+                "who_freed_a_large_block",
+                "who_freed_a_reallocated_block",
+            ] {
                 let program = Source::new("tiers.c").program(linkage)?;
                 let outcome = program.run()?.arg(case).env("GRANULE_CHECK", tier).outcome()?;
                 let told = || format!("{case} {tier} {linkage:?}: {}", outcome.describe());

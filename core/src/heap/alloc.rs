@@ -211,7 +211,7 @@ impl<C: Config> Heap<C> {
         self.alloc_checked(layout, fill, caller)
     }
 
-    fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
+    pub(super) fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
         self.lower.front.prepare();
         self.free_deferred();
         match self.alloc_missed(class, layout, fill) {

@@ -5,8 +5,9 @@ use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
-use super::alloc::{Fill, pages_for};
+use super::alloc::pages_for;
 use super::free::is_of_a_class;
+use super::sampled::Freed;
 use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -69,24 +70,26 @@ impl<C: Config> Heap<C> {
     ) -> *mut u8 {
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else { return null_mut() };
         if C::SAMPLES && layout.size() >= TABLED && !is_of_a_class(pointer) {
-            return self.realloc_sampled(pointer, new, Caller::UNKNOWN);
+            return self.realloc_sampled(pointer, new, Freed::ByLayout);
         }
         let (old_class, new_class) = (Self::class(layout), Self::class(new));
+        let freed = Freed::ByLayout;
         if new_class == old_class && new_class != Class::LARGE {
             return pointer.as_ptr();
         }
         if old_class.is_small() {
             // SAFETY: by the contract.
             return unsafe {
-                self.move_block(pointer, layout.size(), new, |heap| heap.free_raw(pointer))
+                self.move_block(pointer, layout.size(), new, freed, |heap| heap.free_raw(pointer))
             };
         }
         // SAFETY: by the contract; a run.
-        unsafe { self.realloc_run(pointer, Some(layout.size()), new, new_class) }
+        unsafe { self.realloc_run(pointer, Some(layout.size()), new, new_class, freed) }
     }
 
     /// The same without the old layout; the block is then aligned as C's
-    /// `realloc` promises: to 16 bytes. For `caller`, in reports.
+    /// `realloc` promises: to 16 bytes. For `caller`, in reports. The new block, too, may
+    /// be a sampled one, see [`alloc_class`](Self::alloc_class).
     ///
     /// # Safety
     ///
@@ -104,13 +107,14 @@ impl<C: Config> Heap<C> {
         let new_class = Self::exact(Class::for_malloc(new_size), new_size);
         let align = if new_size > 8 { 16 } else { 8 };
         let Ok(new) = Layout::from_size_align(new_size, align) else { return null_mut() };
+        let freed = Freed::ByPointer(caller);
         let Some(located) = self.lower.regions.locate(pointer.as_ptr()) else {
-            return self.realloc_sampled(pointer, new, caller);
+            return self.realloc_sampled(pointer, new, freed);
         };
         match located.class() {
             // SAFETY: by the contract; a run.
             class if !class.is_small() => unsafe {
-                self.realloc_run(pointer, None, new, new_class)
+                self.realloc_run(pointer, None, new, new_class, freed)
             },
             class => {
                 let size = class.size();
@@ -119,7 +123,7 @@ impl<C: Config> Heap<C> {
                     return pointer.as_ptr();
                 }
                 // SAFETY: by the contract.
-                unsafe { self.move_block(pointer, size, new, |heap| heap.free_raw(pointer)) }
+                unsafe { self.move_block(pointer, size, new, freed, |heap| heap.free_raw(pointer)) }
             }
         }
     }
@@ -136,6 +140,7 @@ impl<C: Config> Heap<C> {
         size: Option<usize>,
         new: Layout,
         new_class: Class,
+        freed: Freed,
     ) -> *mut u8 {
         let aligned = pointer.addr().get().is_multiple_of(PAGE_SIZE);
         let at = self.lower.regions.locate(pointer.as_ptr()).filter(|_| aligned);
@@ -146,7 +151,7 @@ impl<C: Config> Heap<C> {
         let free = |heap: &Self| heap.free_raw(pointer);
         if new_class.is_small() {
             // SAFETY: by the caller's contract.
-            return unsafe { self.move_block(pointer, kept, new, free) };
+            return unsafe { self.move_block(pointer, kept, new, freed, free) };
         }
         let Some(pages) = pages_for(new_class, new.size()) else { return null_mut() };
         let (old, wanted) = (old_pages.get(), pages.get());
@@ -175,7 +180,7 @@ impl<C: Config> Heap<C> {
             return moved.as_ptr();
         }
         // SAFETY: by the caller's contract.
-        unsafe { self.move_block(pointer, kept, new, free) }
+        unsafe { self.move_block(pointer, kept, new, freed, free) }
     }
 
     /// Moves a run to a longer one, with room to grow again behind it where
@@ -254,9 +259,10 @@ impl<C: Config> Heap<C> {
         pointer: NonNull<u8>,
         old_size: usize,
         new: Layout,
+        freed: Freed,
         free: impl FnOnce(&Self),
     ) -> *mut u8 {
-        let block = self.alloc_raw(new, Fill::Any);
+        let block = self.alloc_target(new, freed);
         if !block.is_null() {
             // SAFETY: both blocks are live, different, and large enough.
             unsafe { pointer.as_ptr().copy_to_nonoverlapping(block, old_size.min(new.size())) };

@@ -6,8 +6,8 @@
 //! fast path. Where the compiler makes a call of the jump, the address is one
 //! inside this library: less use, no harm.
 
-/// Defines a cold function that calls the other with one argument more, a
-/// `Caller`: the address that this one returns to.
+/// Defines a function (of one argument: a cold one) that calls the other with one argument
+/// more, a `Caller`: the address that this one returns to.
 macro_rules! with_caller {
     (
         $(#[$about:meta])*
@@ -33,6 +33,34 @@ macro_rules! with_caller {
             #[cfg(target_arch = "aarch64")]
             core::arch::naked_asm!(
                 "mov x1, x30",
+                "b {target}",
+                target = sym $target,
+            );
+        }
+    };
+    (
+        $(#[$about:meta])*
+        fn $name:ident($first:ident: $one:ty, $second:ident: $other:ty) -> $result:ty => $target:ident;
+    ) => {
+        $(#[$about])*
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name($first: $one, $second: $other) -> $result {
+            // The third argument.
+            #[cfg(all(target_arch = "x86_64", windows))]
+            core::arch::naked_asm!(
+                "mov r8, qword ptr [rsp]",
+                "jmp {target}",
+                target = sym $target,
+            );
+            #[cfg(all(target_arch = "x86_64", not(windows)))]
+            core::arch::naked_asm!(
+                "mov rdx, qword ptr [rsp]",
+                "jmp {target}",
+                target = sym $target,
+            );
+            #[cfg(target_arch = "aarch64")]
+            core::arch::naked_asm!(
+                "mov x2, x30",
                 "b {target}",
                 target = sym $target,
             );

@@ -213,6 +213,19 @@ extern "C" fn calloc_missed(size: usize, caller: Caller) -> *mut c_void {
 #[cfg_attr(windows, unsafe(export_name = "granule_realloc"))]
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: by the contract.
+    unsafe { realloc_here(pointer, size) }
+}
+
+with_caller! {
+    /// As [`malloc_slow`]: `realloc` is a jump to it.
+    fn realloc_here(pointer: *mut c_void, size: usize) -> *mut c_void => realloc_for;
+}
+
+/// # Safety
+///
+/// Caller: as for [`realloc`].
+unsafe extern "C" fn realloc_for(pointer: *mut c_void, size: usize, caller: Caller) -> *mut c_void {
     let Some(old) = NonNull::new(pointer.cast()) else { return malloc(size) };
     if size == 0 {
         // SAFETY: by the contract.
@@ -223,10 +236,10 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
     #[cfg(target_os = "linux")]
     if let Some(heap) = unsafe { granule_rt::heap::heap_of(old) } {
         // SAFETY: by the contract; a block of that heap's.
-        return block(unsafe { outlined(heap).realloc_unsized(old, size, Caller::UNKNOWN) });
+        return block(unsafe { outlined(heap).realloc_unsized(old, size, caller) });
     }
     // SAFETY: by the contract.
-    block(unsafe { outlined(process_heap()).realloc_unsized(old, size, Caller::UNKNOWN) })
+    block(unsafe { outlined(process_heap()).realloc_unsized(old, size, caller) })
 }
 
 /// `realloc` to `count * size` bytes; on overflow null and `ENOMEM`, with the

@@ -66,7 +66,8 @@ fn others_are_ordinary() {
 
 #[test]
 fn blocks_grow_and_shrink_out_of_their_slots() {
-    for new_size in [100, 1999, 2001, 70_000] {
+    // Up to 1 KiB, and above 16, nothing is sampled.
+    for (new_size, again) in [(100, false), (1999, true), (2001, true), (70_000, false)] {
         let heap = heap();
         let old = layout(2000, 4);
         let block = alloc(heap, old);
@@ -74,7 +75,7 @@ fn blocks_grow_and_shrink_out_of_their_slots() {
         unsafe {
             block.write_bytes(7, 2000);
             let moved = NonNull::new(heap.realloc(block, old, new_size)).expect("memory");
-            assert!(!is_sampled(heap, moved));
+            assert_eq!(is_sampled(heap, moved), again, "{new_size}");
             let kept = core::slice::from_raw_parts(moved.as_ptr(), new_size.min(2000));
             assert!(kept.iter().all(|&byte| byte == 7));
             heap.dealloc(moved, layout(new_size, 4));
@@ -82,6 +83,26 @@ fn blocks_grow_and_shrink_out_of_their_slots() {
         let fault = heap.explain(block.addr().get()).expect("in the pool");
         assert_eq!(fault.kind, FaultKind::UsedAfterFree);
     }
+}
+
+#[test]
+fn a_block_that_moves_is_sampled_where_it_moves_to() {
+    let heap = heap();
+    let old = layout(1000, 8);
+    let block = alloc(heap, old);
+    assert!(!is_sampled(heap, block));
+    // SAFETY: live, as long as said; the old pointer is not used again.
+    unsafe {
+        block.write_bytes(7, 1000);
+        let moved = NonNull::new(heap.realloc(block, old, 3000)).expect("memory");
+        assert!(is_sampled(heap, moved));
+        let kept = core::slice::from_raw_parts(moved.as_ptr(), 1000);
+        assert!(kept.iter().all(|&byte| byte == 7));
+        heap.dealloc(moved, layout(3000, 8));
+        let fault = heap.explain(moved.addr().get()).expect("in the pool");
+        assert_eq!((fault.kind, fault.size), (FaultKind::UsedAfterFree, Some(3000)));
+    }
+    heap.check().expect("sound");
 }
 
 type FreeAll = fn(&Heap<Sampled>, &[NonNull<u8>], Layout);

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Hits do not know of it. Who is sampled are those that miss: the first of
-//! each refill of a sheaf, runs that no sheaf has. So the bias is towards blocks
+//! each refill of a sheaf, runs that no sheaf has, places that a `realloc` moves to. So the bias is towards blocks
 //! that are kept, or of classes in demand, and away from those that are freed at
 //! once and come from the cache again; and an object's chance does not depend on
 //! its size, up to 16 KiB. Larger ones are not sampled.
@@ -46,6 +46,7 @@ use crate::base::sampling::Sampling;
 use crate::base::sync::Lock;
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, Ordering, Ordering::Relaxed};
 use crate::base::tier::Tier;
+use crate::cache::FrontEnd;
 use crate::provider::{Capabilities, PageProvider};
 use crate::region::AllReleased;
 
@@ -60,6 +61,24 @@ pub(crate) struct Sampler<C: Config> {
     /// The slots, once there are any.
     pool: AtomicPtr<Pool>,
     queue: Lock<Queue, C::Env>,
+}
+
+/// What the free of a block will be told, and so which blocks may be sampled.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Freed {
+    /// Its layout.
+    ByLayout,
+    /// Its address alone; who allocates it.
+    ByPointer(Caller),
+}
+
+impl Freed {
+    fn caller(self) -> Caller {
+        match self {
+            Self::ByLayout => Caller::UNKNOWN,
+            Self::ByPointer(caller) => caller,
+        }
+    }
 }
 
 impl<C: Config> Sampler<C> {
@@ -165,6 +184,25 @@ impl<C: Config> Heap<C> {
         }
     }
 
+    /// The block that one which is reallocated moves to: a sampled one, if the cache
+    /// has none and it is time.
+    pub(super) fn alloc_target(&self, new: Layout, freed: Freed) -> *mut u8 {
+        let class = Self::class(new);
+        let hit = self.lower.front.pop(class);
+        if !hit.is_null() {
+            return hit;
+        }
+        let sampled = match freed {
+            Freed::ByLayout if new.size() >= TABLED => self.alloc_sampled_by_layout(new, Fill::Any),
+            Freed::ByLayout => None,
+            Freed::ByPointer(caller) => self.alloc_sampled(new.size(), Fill::Any, caller),
+        };
+        match sampled {
+            Some(block) => block.as_ptr(),
+            None => self.alloc_uncached(new, class, Fill::Any),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn alloc_sampled_now(
@@ -252,16 +290,16 @@ impl<C: Config> Heap<C> {
         &self,
         pointer: NonNull<u8>,
         new: Layout,
-        caller: Caller,
+        freed: Freed,
     ) -> *mut u8 {
         let Some(size) = self.usable_sampled(pointer) else {
             self.fault(FaultKind::InvalidPointer, pointer)
         };
-        let moved = self.alloc_raw(new, Fill::Any);
+        let moved = self.alloc_target(new, freed);
         if !moved.is_null() {
             // SAFETY: both are live, different, and large enough.
             unsafe { pointer.as_ptr().copy_to_nonoverlapping(moved, size.min(new.size())) };
-            self.free_sampled(pointer, caller);
+            self.free_sampled(pointer, freed.caller());
         }
         moved
     }

@@ -146,7 +146,7 @@ fn blocks_grow_and_shrink_out_of_their_slots() {
     // SAFETY: live, as long as said; the old pointer is not used again.
     unsafe {
         block.write_bytes(7, 100);
-        let grown = NonNull::new(heap.realloc_unsized(block, 5000, Caller(0x9abc)));
+        let grown = NonNull::new(heap.realloc_unsized(block, 70_000, Caller(0x9abc)));
         let grown = grown.expect("memory");
         assert!(!is_sampled(heap, grown));
         let kept = core::slice::from_raw_parts(grown.as_ptr(), 100);
@@ -156,6 +156,58 @@ fn blocks_grow_and_shrink_out_of_their_slots() {
     let fault = explained(heap, block, 0);
     assert_eq!(fault.kind, FaultKind::UsedAfterFree);
     assert_eq!(fault.freed.expect("known").caller, Caller(0x9abc));
+}
+
+#[test]
+fn a_block_that_moves_is_sampled_where_it_moves_to() {
+    for size in [100, 70_000] {
+        let heap = heap();
+        RATE.with(|rate| rate.store(0, Relaxed));
+        let block = alloc(heap, size);
+        assert!(!is_sampled(heap, block));
+        RATE.with(|rate| rate.store(1, Relaxed));
+        heap.sampling_is_known();
+        let mut block = block;
+        // Out of a class or run, and from slot to slot.
+        for new_size in [5000, 9000, 300] {
+            // SAFETY: live, as long as said; the old pointer is not used again.
+            unsafe {
+                block.write_bytes(7, 100);
+                let moved = heap.realloc_unsized(block, new_size, Caller(0x9abc));
+                let moved = NonNull::new(moved).expect("memory");
+                assert!(is_sampled(heap, moved), "{size} to {new_size}");
+                let kept = core::slice::from_raw_parts(moved.as_ptr(), 100);
+                assert!(kept.iter().all(|&byte| byte == 7));
+                block = moved;
+            }
+            let past = explained(heap, block, 4096);
+            assert_eq!((past.kind, past.size), (FaultKind::PastEnd, Some(new_size)));
+            assert_eq!(past.allocated.expect("known").caller, Caller(0x9abc));
+        }
+        free(heap, block);
+        heap.check().expect("sound");
+        assert_eq!(heap.stats().live_bytes(), 0);
+    }
+}
+
+#[test]
+fn a_block_stays_where_it_is_if_no_memory_is_left_to_move_it_to() {
+    let heap = heap();
+    let block = alloc(heap, 100);
+    // SAFETY: live, of that size.
+    unsafe { block.write_bytes(7, 100) };
+    heap.provider().refuse(Refuse::FromCall(0));
+    // SAFETY: live.
+    let moved = unsafe { heap.realloc_unsized(block, 5000, Caller::UNKNOWN) };
+    assert!(moved.is_null());
+    heap.provider().refuse(Refuse::Nothing);
+    // SAFETY: live, of that size.
+    let kept = unsafe { core::slice::from_raw_parts(block.as_ptr(), 100) };
+    assert!(kept.iter().all(|&byte| byte == 7));
+    free(heap, block);
+    // The slot that was opened in vain is in the queue again.
+    let blocks: Vec<_> = (0..SLOTS).map(|_| alloc(heap, 2000)).collect();
+    assert!(blocks.iter().all(|&block| is_sampled(heap, block)));
 }
 
 #[test]
