@@ -111,9 +111,28 @@ extern "C" fn counted_c_alloc(size: usize) -> *mut u8 {
     unsafe { libc::malloc(size) }.cast()
 }
 
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn counted_c_calloc(size: usize) -> *mut u8 {
+    // SAFETY: calloc has no preconditions.
+    unsafe { libc::calloc(1, size) }.cast()
+}
+
+/// What `calloc` does besides, by the same library.
+///
 /// # Safety
 ///
-/// Caller: `block` came from [`counted_c_alloc`] and is live.
+/// Caller: `block` is live and of that size.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn counted_c_clear(block: NonNull<u8>, size: usize) {
+    // SAFETY: by the contract.
+    unsafe { libc::memset(block.as_ptr().cast(), 0, size) };
+}
+
+/// # Safety
+///
+/// Caller: `block` came from [`counted_c_alloc`] or [`counted_c_calloc`] and is live.
 #[unsafe(no_mangle)]
 #[inline(never)]
 unsafe extern "C" fn counted_c_free(block: NonNull<u8>) {
@@ -122,9 +141,14 @@ unsafe extern "C" fn counted_c_free(block: NonNull<u8>) {
 }
 
 fn c(size: usize) {
-    let block = present(counted_c_alloc(size));
-    // SAFETY: just taken.
-    unsafe { counted_c_free(block) };
+    for alloc in [counted_c_alloc, counted_c_calloc] {
+        let block = present(alloc(size));
+        // SAFETY: just taken, of that size.
+        unsafe {
+            counted_c_clear(block, size);
+            counted_c_free(block);
+        }
+    }
 }
 
 /// Counts the hits of the process's heap, one by one. `c` tells of granule only
