@@ -1,4 +1,4 @@
-//! A heap beside the process's, across `fork`.
+//! Heaps beside the process's, across `fork`: a static one, and one that ends.
 #![cfg(target_os = "linux")]
 
 use std::alloc::Layout;
@@ -6,28 +6,46 @@ use std::ptr::NonNull;
 use std::sync::Barrier;
 use std::thread;
 
+use granule::heap::OwnedHeap;
+use granule_core::{Config, Heap};
+
 static HEAP: granule::Heap = granule::new_heap();
 
 const BESIDE: usize = 5;
 
 /// Allocates and frees some blocks, and leaves them in the thread's cache.
-fn use_heap() {
+fn use_heap<C: Config>(heap: &Heap<C>) {
     let layout = Layout::new::<[u64; 16]>();
     let blocks: Vec<_> =
-        (0..50).map(|_| NonNull::new(HEAP.alloc(layout)).expect("memory")).collect();
+        (0..50).map(|_| NonNull::new(heap.alloc(layout)).expect("memory")).collect();
     for block in blocks {
         // SAFETY: live, of that layout, freed once.
-        unsafe { HEAP.dealloc(block, layout) };
+        unsafe { heap.dealloc(block, layout) };
     }
 }
 
+/// Whether all caches, whoever had them, go back when memory is asked for.
+fn goes_back<C: Config>(heap: &Heap<C>) -> bool {
+    let cached = heap.stats().cached_bytes;
+    heap.reclaim();
+    let stats = heap.stats();
+    cached > 0 && heap.check().is_ok() && (stats.cached_bytes, stats.live_bytes()) == (0, 0)
+}
+
 /// What the child does; its exit code says what failed.
-fn child() -> i32 {
-    use_heap();
+fn child(ending: &OwnedHeap<'_>) -> i32 {
+    // Of threads that are not here.
+    if !goes_back(&HEAP) {
+        return 3;
+    }
+    if !goes_back(ending) {
+        return 4;
+    }
+    use_heap(&HEAP);
     let before = HEAP.stats().slots;
     // One after the other: each finds the number, and the cache, of the last.
     for _ in 0..300 {
-        if thread::spawn(use_heap).join().is_err() {
+        if thread::spawn(|| use_heap(&HEAP)).join().is_err() {
             return 1;
         }
     }
@@ -36,16 +54,18 @@ fn child() -> i32 {
 }
 
 #[test]
-fn the_child_uses_the_heap_and_the_numbers_of_lost_threads() {
+fn the_child_takes_the_caches_and_the_numbers_of_lost_threads() {
     let (ready, done) = (Barrier::new(BESIDE + 1), Barrier::new(BESIDE + 1));
-    use_heap();
+    let ending = &OwnedHeap::new().expect("memory");
+    use_heap(&HEAP);
     thread::scope(|scope| {
         for _ in 0..BESIDE {
             scope.spawn(|| {
-                use_heap();
+                use_heap(&HEAP);
+                use_heap(&**ending);
                 ready.wait();
                 done.wait();
-                use_heap();
+                use_heap(&HEAP);
             });
         }
         ready.wait();
@@ -56,7 +76,7 @@ fn the_child_uses_the_heap_and_the_numbers_of_lost_threads() {
         unsafe { HEAP.after_fork() };
         if pid == 0 {
             // SAFETY: ends the child without its destructors.
-            unsafe { libc::_exit(child()) };
+            unsafe { libc::_exit(child(ending)) };
         }
         let mut status = -1;
         // SAFETY: `status` is writable.
@@ -65,7 +85,6 @@ fn the_child_uses_the_heap_and_the_numbers_of_lost_threads() {
         assert_eq!(waited, pid);
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
     });
-    HEAP.reclaim();
-    HEAP.check().expect("a whole heap");
-    assert_eq!(HEAP.stats().live_bytes(), 0);
+    // Nor does the end of a thread leave its caches where nobody gets at them.
+    assert!(goes_back(&HEAP) && goes_back(&**ending));
 }

@@ -109,7 +109,8 @@ impl<C: Config> Heap<C> {
     ///
     /// # Safety
     ///
-    /// Caller: is the only thread, and the front end is one of CPUs.
+    /// Caller: is the only thread, and the front end is one of CPUs, or of threads'
+    /// numbers: whoever comes to a CPU, or gets a number, has the cache.
     pub unsafe fn restart_stopped(&self) {
         // SAFETY: by the contract.
         unsafe { self.cache.restart_all(&self.lower) };

@@ -149,3 +149,16 @@ pub(crate) unsafe fn after_fork() {
     // SAFETY: by the contract.
     unsafe { ROSTER.unhold(|record| record.heap.after_fork()) };
 }
+
+/// In the child, after [`after_fork`]: opens the caches again that lost threads were
+/// draining. Those of threads' numbers are whoever's who gets the number, and go back
+/// with the next drain.
+///
+/// # Safety
+///
+/// Caller: is the only thread.
+pub(crate) unsafe fn restart_stopped() {
+    // SAFETY: by the contract; a cache of a number that is taken is its thread's, and one
+    // that is not nobody's.
+    ROSTER.for_each(|record| unsafe { record.heap.restart_stopped() });
+}

@@ -172,8 +172,8 @@ impl<T: Linked, E: Environment> Roster<T, E> {
         }
     }
 
-    /// Shows each record, while the caller holds `changes`.
-    fn for_each(&self, show: impl Fn(&T)) {
+    /// Shows each record, while the caller holds `changes`, or is the only thread.
+    pub(super) fn for_each(&self, show: impl Fn(&T)) {
         // Not under `live`: see the order of locks.
         let records = self.live.lock().records();
         // SAFETY: W2, so records stay in place, and alive by W1.

@@ -61,6 +61,7 @@ extern "C" fn after_in_child() {
     unsafe {
         crate::process_heap().after_fork();
         record::after_fork();
+        record::restart_stopped();
         match choice::caches() {
             Caches::Threads => crate::process_heap().adopt_orphans(),
             Caches::Cpus => crate::process_heap().restart_stopped(),

@@ -113,4 +113,8 @@ unsafe impl Cpu for ThreadCpu {
     fn try_enter() -> Option<(usize, ())> {
         shared::number::<LinuxThread>().map(|number| (number, ()))
     }
+
+    fn quiesce(cpu: usize) -> bool {
+        shared::is_nobodys(cpu)
+    }
 }

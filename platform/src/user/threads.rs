@@ -256,6 +256,12 @@ pub(crate) fn keep_own_index_only<T: Thread>() {
     INDICES.keep_only(own_index::<T>());
 }
 
+/// Whether no thread has a number: then the caches that go with it may be drained, once
+/// they are stopped.
+pub(crate) fn is_nobodys(number: usize) -> bool {
+    number < MAX_INDEXED && INDICES.is_free(number)
+}
+
 fn give_index_back<T: Thread>() {
     let index = own_index::<T>();
     T::set_index(without_provenance_mut(NO_INDEX));

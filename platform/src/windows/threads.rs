@@ -177,6 +177,10 @@ unsafe impl Cpu for ThreadCpu {
     fn try_enter() -> Option<(usize, ())> {
         shared::number::<HostThread>().map(|number| (number, ()))
     }
+
+    fn quiesce(cpu: usize) -> bool {
+        shared::is_nobodys(cpu)
+    }
 }
 
 #[cfg(test)]

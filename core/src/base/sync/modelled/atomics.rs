@@ -293,6 +293,12 @@ impl<M: Machine<Value: Number>> Atomic<M> {
 
     /// As the machine's.
     #[track_caller]
+    pub fn fetch_and(&self, value: M::Value, order: Ordering) -> M::Value {
+        self.update(order, "fetch_and", |old| M::Value::of(old.bits() & value.bits()))
+    }
+
+    /// As the machine's.
+    #[track_caller]
     pub fn fetch_xor(&self, value: M::Value, order: Ordering) -> M::Value {
         self.update(order, "fetch_xor", |old| M::Value::of(old.bits() ^ value.bits()))
     }
