@@ -149,7 +149,6 @@ pub(crate) fn run(options: &Options) -> Outcome {
     Ok(Verdict::from_check(ours.into_iter().all(|on| on.failure.is_none())))
 }
 
-/// Runs `cargo xtask bench scaling`.
 /// A program that measures and prints by itself.
 fn program(package: &str, further: &[&str]) -> Outcome {
     setup::ensure(&peers::needs().collect::<Vec<_>>())?;
@@ -157,14 +156,20 @@ fn program(package: &str, further: &[&str]) -> Outcome {
     Ok(Verdict::from_check(job.timeout(SCALING_TIMEOUT).stream()?.success()))
 }
 
+/// Runs `cargo xtask bench scaling`.
 fn scaling() -> Outcome {
-    workspace::build_release("granule-counts")?;
     heading("Locks and caches of the portable front end as virtual CPUs grow");
     println!();
-    let program = workspace::target().join("release/granule-scaling");
-    let status = Job::new(program).timeout(SCALING_TIMEOUT).stream()?;
+    let status = scaling_job()?.stream()?;
     println!("\n  contended: tries for a lock in 1,000 operations that found it taken.");
     Ok(Verdict::from_check(status.success()))
+}
+
+/// The program of `cargo xtask bench scaling`.
+pub(crate) fn scaling_job() -> Result<Job> {
+    workspace::build_release("granule-counts")?;
+    let program = workspace::target().join("release/granule-scaling");
+    Ok(Job::new(program).timeout(SCALING_TIMEOUT))
 }
 
 fn measure(options: &Options) -> Result<Run> {

@@ -2,7 +2,7 @@
 //! and with the oldest compiler we promise.
 
 use super::{Output, Skipped, Stage};
-use crate::bench::instructions;
+use crate::bench::{self, instructions};
 use crate::process::Job;
 use crate::{setup, workspace};
 use anyhow::{Result, bail};
@@ -19,6 +19,10 @@ pub(super) fn stages() -> Vec<Stage> {
         quiet("instructions of hits, none more than before", || match instructions::check()? {
             Some(other) => Err(Skipped(other.0).into()),
             None => Ok(()),
+        }),
+        // As many as a machine of few CPUs has patience for.
+        quiet("locks and caches of 1 to 16 CPUs", || {
+            bench::scaling_job()?.arg("16").run_ok().map(drop)
         }),
         shown(&format!("the oldest compiler, Rust {oldest}"), oldest_compiler),
     ]
