@@ -11,6 +11,8 @@
 
 #include <granule.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 enum { SIZE = 200, LARGE = 300000 };
@@ -19,6 +21,7 @@ void free_sized(void *pointer, size_t size) __attribute__((weak));
 void free_aligned_sized(void *pointer, size_t alignment, size_t size) __attribute__((weak));
 #pragma weak granule_heap_new
 #pragma weak granule_heap_free
+#pragma weak granule_check
 
 static void say(const char *text, size_t length)
 {
@@ -250,6 +253,17 @@ static void write_and_free(char *block, long at)
     go_on(SIZE);
 }
 
+/* Writes from a block's end up to, and into, another one behind it; `named` is who may be
+ * found at once. */
+static void write_through(char *block, size_t size, char *other, char *named)
+{
+    about_to_misuse(named);
+    memset(HIDE(block + size), 0x55, (size_t)(other - block) - size + 1);
+    accessed();
+    free(HIDE(block));
+    survived();
+}
+
 /* Accesses a freed block, which is found when it is used again, if then. */
 static void after_free(char *block, int writes)
 {
@@ -287,6 +301,114 @@ CASE(into_the_next_large_block)
     write_and_free(block, LARGE + 5000);
 }
 
+CASE(through_to_the_next_large_block)
+{
+    char *block = malloc(LARGE), *other = malloc(LARGE);
+    CHECK(block != NULL && other != NULL);
+    if (other < block) {
+        char *swap = block;
+        block = other;
+        other = swap;
+    }
+    write_through(block, LARGE, other, block);
+    free(HIDE(other));
+    go_on(SIZE);
+}
+
+enum { MANY = 6000, ODD = 150, OFTEN = 40, STEP = 3000 };
+static char *blocks[MANY];
+
+static int by_address(const void *one, const void *other)
+{
+    char *const *left = one, *const *right = other;
+    return *left < *right ? -1 : *left > *right;
+}
+
+/* Fills slabs; each class's last objects are followed by less than one of them. */
+static void fill_slabs(void)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        CHECK((blocks[i] = malloc(ODD)) != NULL);
+        memset(blocks[i], 1, ODD);
+    }
+    qsort(blocks, MANY, sizeof *blocks, by_address);
+}
+
+CASE(through_to_the_next_slab)
+{
+    fill_slabs();
+    /* The end of a slab, in the midst: where the distance is no other's. */
+    size_t stride = (size_t)(blocks[1] - blocks[0]), i = MANY / 3;
+    while ((size_t)(blocks[i + 1] - blocks[i]) <= stride)
+        CHECK(++i + 1 < MANY);
+    CHECK((size_t)(blocks[i + 1] - blocks[i]) < 3 * stride);
+    write_through(blocks[i], ODD, blocks[i + 1], blocks[i]);
+    free(HIDE(blocks[i + 1]));
+    go_on(ODD);
+}
+
+CASE(through_to_the_run_behind_a_slab)
+{
+    static char *large[MANY / OFTEN];
+    for (size_t i = 0; i < MANY; i++) {
+        CHECK((blocks[i] = malloc(ODD)) != NULL);
+        if (i % OFTEN == 0)
+            CHECK((large[i / OFTEN] = malloc(LARGE)) != NULL);
+    }
+    /* The nearest that there are: the last of a slab, and what lies behind it. */
+    size_t near = (size_t)-1;
+    char *block = NULL, *run = NULL;
+    for (size_t i = 0; i < MANY; i++)
+        for (size_t j = 0; j < MANY / OFTEN; j++)
+            if (large[j] > blocks[i] && (size_t)(large[j] - blocks[i]) < near) {
+                block = blocks[i], run = large[j];
+                near = (size_t)(run - block);
+            }
+    CHECK(near < 3 * 4096);
+    /* The guard is the run's. */
+    write_through(block, ODD, run, run);
+    free(HIDE(run));
+    go_on(ODD);
+}
+
+static sigjmp_buf back;
+
+static void goes_back(int number)
+{
+    siglongjmp(back, number);
+}
+
+/* Under a limit of address space regions are small, and there are many. */
+CASE(through_to_the_next_region)
+{
+    enum { PIECES = 16000 };
+    static char *pieces[PIECES];
+    for (size_t i = 0; i < PIECES; i++)
+        CHECK((pieces[i] = malloc(STEP)) != NULL);
+    qsort(pieces, PIECES, sizeof *pieces, by_address);
+    /* A region's tables lie between its blocks and those of the one below. */
+    size_t last = 0;
+    while ((size_t)(pieces[last + 1] - pieces[last]) < 17 * STEP)
+        CHECK(++last + 1 < PIECES);
+    signal(SIGSEGV, goes_back);
+    about_to_misuse(pieces[last]);
+    char *volatile at = pieces[last];
+    if (sigsetjmp(back, 1) == 0)
+        for (at += STEP; at < pieces[last + 1]; at++)
+            *(volatile char *)at = 0x55;
+    else
+        say("faulted\n", 8);
+    CHECK(at < pieces[last + 1] && (uintptr_t)at % 4096 == 0);
+    /* Nothing of the next region is harmed: its blocks can be freed. */
+    for (size_t i = last + 1; i < PIECES; i++)
+        free(HIDE(pieces[i]));
+    for (size_t i = 0; i < PIECES; i++)
+        CHECK(malloc(STEP) != NULL);
+    CHECK(granule_check == NULL || granule_check(NULL, 0) == 0);
+    signal(SIGSEGV, SIG_DFL);
+    raise(SIGSEGV);
+}
+
 CASE(one_byte_before_the_start)
 {
     write_and_free(among_others(SIZE), -1);
@@ -302,20 +424,6 @@ CASE(before_the_pages_of_a_large_block)
     char *other = malloc(LARGE), *block = malloc(LARGE);
     CHECK(block != NULL && other != NULL);
     write_and_free(block, -5000);
-}
-
-CASE(many_bytes_past_the_end)
-{
-    /* The report may name the block behind. */
-    char *block = among_others(SIZE);
-    about_to_misuse(block);
-    memset(HIDE(block), 0x55, SIZE + 128);
-    accessed();
-    free(HIDE(block));
-    survived();
-    for (int i = 0; i < 64; i++)
-        free(HIDE(among_others(SIZE)));
-    go_on(SIZE);
 }
 
 CASE(write_after_free)

@@ -1,6 +1,6 @@
 //! What each tier of checks catches: the table in the README, cell by cell.
 //!
-//! *At the access* means that it faults, *at once* before the call that is the mistake (or the next one on the
+//! *At the access* means that it faults, with a report, *faults* without one, *at once* before the call that is the mistake (or the next one on the
 //! block) returns, *later* means while the program goes on, *no* that it ends as
 //! if nothing had been wrong.
 #![cfg(target_os = "linux")]
@@ -15,10 +15,12 @@ enum Caught {
     AtOnce,
     Later,
     No,
+    /// As *at the access*, but that nobody says whose memory it was.
+    Faults,
     /// Later or not: of two copies in caches both may stay there.
     Perhaps,
 }
-use Caught::{AtAccess, AtOnce, Later, No, Perhaps};
+use Caught::{AtAccess, AtOnce, Faults, Later, No, Perhaps};
 
 impl Caught {
     fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Caught {
             AtOnce => "at once",
             Later => "later",
             No => "no",
+            Faults => "faults",
             Perhaps => "perhaps",
         }
     }
@@ -61,6 +64,26 @@ const ROWS: &[Row] = &[
         [No, No, AtOnce],
     ),
     Row("from a large block into the next", "into_the_next_large_block", [No, No, AtAccess]),
+    Row(
+        "… through to the next large block",
+        "through_to_the_next_large_block",
+        [No, Later, AtAccess],
+    ),
+    Row(
+        "from a slab's last block into the next slab",
+        "through_to_the_next_slab",
+        [No, Later, AtOnce],
+    ),
+    Row(
+        "… into the run behind the slab",
+        "through_to_the_run_behind_a_slab",
+        [No, Later, AtAccess],
+    ),
+    Row(
+        "from a region's last block into the next region",
+        "through_to_the_next_region",
+        [Faults, Faults, Faults],
+    ),
     Row("one byte before the start", "one_byte_before_the_start", [No, AtOnce, AtOnce]),
     Row("… of a large block", "one_byte_before_the_start_of_a_large_block", [No, AtOnce, AtOnce]),
     Row("… a page before it", "before_the_pages_of_a_large_block", [No, No, AtAccess]),
@@ -74,27 +97,45 @@ const ROWS: &[Row] = &[
 /// Either front end, if one is named; else the one that the process chooses.
 type FrontEnd = Option<&'static str>;
 
-/// What a case may be reported as: what is wrong, and what to do next. A report that
-/// comes later may name the damage instead.
-const KINDS: &[(&str, &[&str], &str)] = &[
-    ("double_free", &["double free"], "second owner"),
-    ("free_", &["invalid pointer"], "free what was allocated"),
-    ("wrong_", &["wrong layout"], "with the size and alignment"),
-    ("realloc_of_a_freed", &["double free"], "second owner"),
-    ("one_byte_past", &["written past its end", "access past its end"], "size"),
-    ("into_the_next", &["access past its end"], "the access"),
-    ("one_byte_before", &["written before its start"], "indices below 0"),
-    ("before_the_pages", &["access before its start"], "indices below 0"),
-    ("write_after_free", &["written to after it was freed", "use after free"], "kept"),
-    ("read_after_free", &["use after free"], "kept"),
+/// What a case may be reported as, by how its name begins. A report that comes later may
+/// name the damage instead.
+const KINDS: &[(&str, &[&str])] = &[
+    ("double_free", &["double free"]),
+    ("free_", &["invalid pointer"]),
+    ("wrong_", &["wrong layout"]),
+    ("realloc_of_a_freed", &["double free"]),
+    ("one_byte_past", &["written past its end", "access past its end"]),
+    ("into_the_next", &["access past its end"]),
+    ("through_to_the_next_large", &["written before its start", "access past its end"]),
+    ("through_to_the_next_slab", &["written before its start", "written past its end"]),
+    ("through_to_the_run", &["written before its start", "access before its start"]),
+    ("one_byte_before", &["written before its start"]),
+    ("before_the_pages", &["access before its start"]),
+    ("write_after_free", &["written to after it was freed", "use after free"]),
+    ("read_after_free", &["use after free"]),
+];
+
+/// What to do next, by what is wrong.
+const ADVICE: &[(&str, &str)] = &[
+    ("double free", "second owner"),
+    ("invalid pointer", "free what was allocated, by its first byte"),
+    ("wrong layout", "with the size and alignment"),
+    ("written past its end", "at its size"),
+    ("access past its end", "at the block's size"),
+    ("written before its start", "indices below 0"),
+    ("access before its start", "indices below 0"),
+    ("written to after it was freed", "pointers that are kept"),
+    ("use after free", "who kept the pointer"),
 ];
 
 /// The report says what happened and what to do next; and the block's size, its class
 /// or its run, where the heap has, or had, a block there.
 fn says_all(case: &str, report: &str, all: &str) -> Result<()> {
-    let of_case = KINDS.iter().find(|(start, ..)| case.starts_with(start));
-    let (_, kinds, advice) = of_case.context("a case of no kind")?;
-    ensure!(kinds.iter().any(|kind| report.contains(kind)), "{report:?} says none of {kinds:?}");
+    let of_case = KINDS.iter().find(|(start, _)| case.starts_with(start));
+    let (_, kinds) = of_case.context("a case of no kind")?;
+    let kind = kinds.iter().find(|kind| report.contains(*kind));
+    let kind = kind.with_context(|| format!("{report:?} says none of {kinds:?}"))?;
+    let (_, advice) = ADVICE.iter().find(|(of, _)| of == kind).context("no advice")?;
     let next = all.lines().filter(|line| line.starts_with("granule: ")).nth(1);
     ensure!(next.is_some_and(|next| next.contains(advice)), "no {advice:?} in {all:?}");
     let foreign =
@@ -113,13 +154,22 @@ fn caught(case: &str, tier: &str, linkage: Linkage, front_end: FrontEnd) -> Resu
     if let Some(front_end) = front_end {
         run = run.env("GRANULE_FRONTEND", front_end);
     }
+    if case == "through_to_the_next_region" {
+        // So that there are several.
+        run = run.address_space(512 << 20);
+    }
     let outcome = run.outcome()?;
     let told = || format!("{case}, {tier}, {linkage:?}: {}", outcome.describe());
     if outcome.exit == Exit::Code(0) {
         return Ok(No);
     }
-    ensure!(outcome.exit == Exit::Signal(libc::SIGABRT), "{}", told());
     let mut lines = outcome.stdout.lines();
+    if outcome.exit == Exit::Signal(libc::SIGSEGV) {
+        let silent = outcome.stderr.is_empty() && lines.nth(1) == Some("faulted");
+        ensure!(silent && lines.next().is_none(), "{}", told());
+        return Ok(Faults);
+    }
+    ensure!(outcome.exit == Exit::Signal(libc::SIGABRT), "{}", told());
     let pointer = lines.next().with_context(told)?;
     let report = outcome.stderr.lines().find(|line| line.starts_with("granule: 0x"));
     let report = report.with_context(told)?;
@@ -230,16 +280,30 @@ fn an_unknown_tier_is_basic() -> Result<()> {
     Ok(())
 }
 
+/// Every row of the README's table has its case here, and every case its row, in order.
 #[test]
 fn the_readme_has_the_table() -> Result<()> {
     let readme = include_str!("../../README.md");
-    for Row(mistake, case, caught) in ROWS {
-        if *case == "nothing_wrong" {
-            continue;
-        }
+    let head = "| mistake | basic | moderate | full |";
+    let rows = readme.lines().skip_while(|line| *line != head).skip(2);
+    let rows: Vec<_> = rows.take_while(|line| line.starts_with('|')).collect();
+    let tested = ROWS.iter().filter(|Row(_, case, _)| *case != "nothing_wrong");
+    let tested = tested.map(|Row(mistake, _, caught)| {
         let [basic, moderate, full] = caught.map(Caught::name);
-        let row = format!("| {mistake} | {basic} | {moderate} | {full} |");
-        ensure!(readme.contains(&row), "the README has no row {row}");
-    }
+        format!("| {mistake} | {basic} | {moderate} | {full} |")
+    });
+    let tested: Vec<_> = tested.collect();
+    ensure!(!rows.is_empty() && rows == tested, "the README has {rows:#?}, tests {tested:#?}");
+    Ok(())
+}
+
+/// No case of a mistake is left out: those that are not in the table are of other tests.
+#[test]
+fn every_case_has_a_row() -> Result<()> {
+    let program = Source::new("tiers.c").program(Linkage::Plain)?;
+    let list = program.run()?.arg("--list").success()?;
+    let others = list.lines().filter(|case| !ROWS.iter().any(|Row(_, of, _)| of == case));
+    let others: Vec<_> = others.filter(|case| !case.starts_with("who_freed_")).collect();
+    ensure!(others.is_empty(), "in no row: {others:?}");
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! Address space is reserved without access (`PROT_NONE`), which costs
 //! nothing under any overcommit policy, is not counted by `mlockall`, and is
 //! left out of core dumps; commit is `mprotect`, purge is `madvise`, remap is
-//! `mremap`.
+//! `mremap`. A page before each reservation is never accessible: who runs past the
+//! end of what lies below it, another region perhaps, faults before its records.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -69,17 +70,21 @@ impl HostPages {
         }
     }
 
-    /// Fresh address space, placed at a node, or wherever is the rule.
+    /// Fresh address space behind a guard page, placed at a node, or wherever is the rule.
     fn map(&self, bytes: usize, node: Option<Node>) -> Result<Reservation, ProviderError> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let guard = self.page_size();
+        let all = bytes.checked_add(guard).ok_or(ProviderError)?;
         // SAFETY: a fresh mapping touches nobody's.
         let start =
-            quietly(|| unsafe { libc::mmap(null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) });
+            quietly(|| unsafe { libc::mmap(null_mut(), all, libc::PROT_NONE, flags, -1, 0) });
         if start == libc::MAP_FAILED {
             return Err(ProviderError);
         }
+        // SAFETY: the guard is part of what was mapped.
+        let start = unsafe { start.byte_add(guard) };
         let start = NonNull::new(start.cast()).ok_or(ProviderError)?;
-        if self.reserved.fetch_add(bytes, Relaxed) == 0 && address_limit().is_none() {
+        if self.reserved.fetch_add(all, Relaxed) == 0 && address_limit().is_none() {
             self.unlimited_at_start.store(true, Relaxed);
         }
         let reservation = Reservation { start, bytes };
@@ -186,10 +191,13 @@ unsafe impl PageProvider for HostPages {
     }
 
     unsafe fn release(&self, reservation: Reservation) -> Result<(), ProviderError> {
-        let Reservation { start, bytes } = reservation;
-        // SAFETY: the caller's reservation is whole and unused.
-        checked(|| unsafe { libc::munmap(start.as_ptr().cast(), bytes) })?;
-        self.reserved.fetch_sub(bytes, Relaxed);
+        let guard = self.page_size();
+        let all = reservation.bytes + guard;
+        // SAFETY: `map` has put the guard before it.
+        let start = unsafe { reservation.start.byte_sub(guard) };
+        // SAFETY: the caller's reservation is whole and unused, and the guard its own.
+        checked(|| unsafe { libc::munmap(start.as_ptr().cast(), all) })?;
+        self.reserved.fetch_sub(all, Relaxed);
         Ok(())
     }
 
@@ -262,6 +270,27 @@ mod tests {
             assert_eq!(ends.map(|end| libc::close(end)), [0; 2]);
             written == 1
         }
+    }
+
+    #[test]
+    fn a_guard_stands_before_each_reservation() {
+        let pages = HostPages::new();
+        let page = pages.page_size();
+        let all = [1, 16, 100].map(|count| pages.reserve(count * page).expect("address space"));
+        for reservation in all {
+            let Reservation { start, bytes } = reservation;
+            // SAFETY: inside of the reservation; the page before is only asked about.
+            unsafe {
+                pages.commit(start, bytes).expect("memory");
+                assert!(is_readable(start) && is_readable(start.add(bytes - 1)));
+                assert!(!is_readable(start.sub(1)) && !is_readable(start.sub(page)));
+            }
+        }
+        for reservation in all {
+            // SAFETY: whole, and nobody's any more.
+            unsafe { pages.release(reservation) }.expect("whole");
+        }
+        assert_eq!(pages.reserved.load(Relaxed), 0, "guards go with what they guard");
     }
 
     #[test]
