@@ -34,6 +34,18 @@ pub(crate) enum Refuse {
     FromCall(usize),
 }
 
+/// What may be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Reserve,
+    Commit,
+    Purge,
+    Release,
+    Protect,
+    Unprotect,
+    Remap,
+}
+
 /// Memory of the host's allocator.
 pub(crate) struct Arena {
     page: usize,
@@ -57,6 +69,8 @@ struct State {
     reserves: usize,
     asked: usize,
     calls: usize,
+    /// Which kinds were among them, bits.
+    kinds: u32,
 }
 
 struct Held {
@@ -93,12 +107,18 @@ impl Arena {
     /// What to refuse from now on.
     pub(crate) fn refuse(&self, refuse: Refuse) {
         let mut state = self.state();
-        (state.refuse, state.calls) = (refuse, 0);
+        (state.refuse, state.calls, state.kinds) = (refuse, 0, 0);
     }
 
     /// Calls that may be refused, since [`refuse`](Self::refuse).
     pub(crate) fn calls(&self) -> usize {
         self.state().calls
+    }
+
+    /// Which of these were not called since [`refuse`](Self::refuse).
+    pub(crate) fn not_called(&self, calls: &[Call]) -> Vec<Call> {
+        let kinds = self.state().kinds;
+        calls.iter().copied().filter(|&call| kinds & 1 << call as u32 == 0).collect()
     }
 
     /// Bytes handed out and not taken back.
@@ -159,9 +179,10 @@ impl Arena {
 
 impl State {
     /// Counts a call; whether it is refused by its number.
-    fn refuses(&mut self) -> bool {
+    fn refuses(&mut self, call: Call) -> bool {
         let number = self.calls;
         self.calls += 1;
+        self.kinds |= 1 << call as u32;
         match self.refuse {
             Refuse::Call(refused) => number == refused,
             Refuse::FromCall(first) => number >= first,
@@ -217,7 +238,9 @@ unsafe impl PageProvider for Arena {
         assert!(bytes > 0 && bytes.is_multiple_of(self.page), "whole pages");
         self.state().asked += 1;
         let held: usize = self.reserved();
-        if self.state().refuses() || held.checked_add(bytes).is_none_or(|sum| sum > self.limit) {
+        if self.state().refuses(Call::Reserve)
+            || held.checked_add(bytes).is_none_or(|sum| sum > self.limit)
+        {
             return Err(ProviderError);
         }
         let layout = Layout::from_size_align(bytes + 2 * self.page, self.page);
@@ -246,7 +269,7 @@ unsafe impl PageProvider for Arena {
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::COMMIT);
         let mut state = self.state();
-        let refuse = state.refuses()
+        let refuse = state.refuses(Call::Commit)
             || state.refuse == Refuse::Commit
             || state.refuse == Refuse::CommitOverPage && bytes > self.page;
         let (held, from, to) = state.range(self.page, start, bytes);
@@ -269,7 +292,7 @@ unsafe impl PageProvider for Arena {
     unsafe fn purge(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::PURGE);
         let mut state = self.state();
-        let refuse = state.refuses() || state.refuse == Refuse::Purge;
+        let refuse = state.refuses(Call::Purge) || state.refuse == Refuse::Purge;
         let (held, from, to) = state.range(self.page, start, bytes);
         assert!(held.committed[from..to].iter().all(|&page| page), "committed");
         assert!(held.hidden[from..to].iter().all(Option::is_none), "purged while protected");
@@ -289,7 +312,7 @@ unsafe impl PageProvider for Arena {
         let mut state = self.state();
         let at = state.held.iter().position(|held| held.reservation == reservation);
         let at = at.expect("exactly what was reserved, once");
-        if state.refuses() || state.refuse == Refuse::Release {
+        if state.refuses(Call::Release) || state.refuse == Refuse::Release {
             return Err(ProviderError);
         }
         let held = state.held.swap_remove(at);
@@ -310,7 +333,7 @@ unsafe impl PageProvider for Arena {
     unsafe fn protect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::PROTECT);
         let mut state = self.state();
-        let refuse = state.refuses();
+        let refuse = state.refuses(Call::Protect);
         let (held, from, to) = state.range(self.page, start, bytes);
         assert!(held.committed[from..to].iter().all(|&page| page), "committed");
         if refuse {
@@ -334,7 +357,7 @@ unsafe impl PageProvider for Arena {
     unsafe fn unprotect(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
         self.needs(Capabilities::PROTECT);
         let mut state = self.state();
-        let refuse = state.refuses();
+        let refuse = state.refuses(Call::Unprotect);
         let (held, from, to) = state.range(self.page, start, bytes);
         if refuse {
             return Err(ProviderError);
@@ -383,7 +406,7 @@ unsafe impl PageProvider for Arena {
             assert!(held.committed[first..end].iter().all(|&page| page), "committed");
         }
         assert!(from.addr().get().abs_diff(to.addr().get()) >= bytes, "disjoint");
-        if state.refuses() {
+        if state.refuses(Call::Remap) {
             return Err(ProviderError);
         }
         // SAFETY: both inside reservations, committed, disjoint.

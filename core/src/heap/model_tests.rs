@@ -15,7 +15,7 @@ use crate::base::config::Config;
 use crate::base::origin::Caller;
 use crate::cache::alone::Alone;
 use crate::cache::guarded::Guarded;
-use crate::check::arena::{Arena, Refuse, is_all};
+use crate::check::arena::{Arena, Call, Refuse, is_all};
 use crate::check::surroundings::{
     TestConfig, TestEnv, advance, cases, for_ever, interrupt, migrate, unless_miri,
 };
@@ -63,6 +63,7 @@ enum Action {
     AllocForC { size: usize, zero: bool },
     Free { pick: usize, unsized_: bool },
     Realloc { pick: usize, size: usize },
+    ReallocNewest { size: usize },
     Reclaim,
     Wait(u32),
     Migrate(usize),
@@ -182,6 +183,9 @@ impl<C: Config<Pages = Arena>> Model<C> {
             }
             Action::Realloc { pick: number, size } => {
                 pick(number).is_none_or(|number| self.realloc(number, size))
+            }
+            Action::ReallocNewest { size } => {
+                self.blocks.len().checked_sub(1).is_none_or(|newest| self.realloc(newest, size))
             }
             Action::Reclaim => {
                 self.heap.reclaim();
@@ -340,7 +344,7 @@ fn script(rounds: usize) -> Vec<Action> {
         }
         for size in [3 << 20, 1 << 20] {
             script.push(Action::Alloc { layout: layout(2 << 20, 64 << 10), zero: true });
-            script.push(Action::Realloc { pick: usize::MAX - size, size });
+            script.push(Action::ReallocNewest { size });
         }
         script.extend(
             (0..38).map(|number| Action::Free { pick: number * 7, unsized_: number % 2 == 0 }),
@@ -359,7 +363,14 @@ fn play(page: usize, can: Capabilities, refuse: Refuse) -> usize {
     for action in script(2) {
         model.act(action);
     }
-    let calls = model.heap.provider().calls();
+    let provider = model.heap.provider();
+    let calls = provider.calls();
+    if refuse == Refuse::Nothing {
+        use Call::{Commit, Purge, Release, Remap, Reserve};
+        let commits = can.contains(Capabilities::COMMIT);
+        let all = [Reserve, Purge, Release, Remap, Commit];
+        assert_eq!(provider.not_called(&all[..4 + usize::from(commits)]), []);
+    }
     model.check();
     model.heap.check().expect("a whole heap");
     model.heap.provider().refuse(Refuse::Nothing);

@@ -10,7 +10,7 @@ use crate::base::config::Config;
 use crate::base::fault::FaultKind;
 use crate::base::tier::Tier;
 use crate::cache::guarded::Guarded;
-use crate::check::arena::{Arena, Refuse};
+use crate::check::arena::{Arena, Call, Refuse};
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
@@ -246,6 +246,8 @@ fn large_blocks_do_with_what_is_refused() {
         let heap = heap::<Full>();
         heap.provider().refuse(Refuse::Nothing);
         run(heap);
+        let calls = [Call::Commit, Call::Purge, Call::Protect, Call::Unprotect];
+        assert_eq!(heap.provider().not_called(&calls), []);
         heap.provider().calls()
     };
     assert!(calls > 10, "{calls}");
