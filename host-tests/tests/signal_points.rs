@@ -197,7 +197,8 @@ impl Config for Struck {
 fn run(strikes_at: usize) -> usize {
     let heap = OwnedHeap::<Struck>::new(Points(HostPages::for_heaps()), Guarded::new());
     HEAP.set(&raw const *heap);
-    (POINTS.set(0), STRIKES_AT.set(strikes_at));
+    POINTS.set(0);
+    STRIKES_AT.set(strikes_at);
     let mut shadow = Shadow::new(&heap);
     let mut random = Random::new(3);
     for layout in LAYOUTS.iter().cycle().take(6) {
@@ -228,7 +229,8 @@ fn a_signal_at_every_lock_and_every_call_of_the_system() {
     let points = run(NEVER);
     assert!(points > 300, "{points} points");
     for on_top in [false, true] {
-        (ON_TOP.set(on_top), SERVED.set(0));
+        ON_TOP.set(on_top);
+        SERVED.set(0);
         for number in 0..points {
             run(number);
         }
