@@ -31,6 +31,8 @@ struct Window {
     /// What all objects of the class are aligned to: one bit.
     step: usize,
     seen: [usize; WORDS],
+    /// Words that anything was noted in: the rest need not be looked at.
+    used: usize,
 }
 
 /// Two pointers to one object.
@@ -38,7 +40,7 @@ struct Twice;
 
 impl Window {
     fn new(start: usize, step: usize) -> Self {
-        Self { start, step, seen: [0; WORDS] }
+        Self { start, step, seen: [0; WORDS], used: 0 }
     }
 
     /// Notes an address if it lies in the window.
@@ -48,6 +50,7 @@ impl Window {
         let Some(word) = self.seen.get_mut(bit / WORD) else { return Ok(()) };
         let before = *word;
         *word |= 1 << (bit % WORD);
+        self.used = self.used.max(bit / WORD + 1);
         if *word == before { Err(Twice) } else { Ok(()) }
     }
 
@@ -58,8 +61,14 @@ impl Window {
 
     /// The addresses noted.
     fn addresses(&self) -> impl Iterator<Item = usize> {
-        let bits = (0..WORDS * WORD).filter(|bit| self.seen[bit / WORD] >> (bit % WORD) & 1 != 0);
-        bits.map(|bit| self.start + bit * self.step)
+        self.seen[..self.used].iter().enumerate().flat_map(move |(number, &word)| {
+            let mut rest = word;
+            core::iter::from_fn(move || {
+                let bit = (rest != 0).then_some(rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(self.start + (number * WORD + bit) * self.step)
+            })
+        })
     }
 }
 

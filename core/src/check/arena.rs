@@ -1,12 +1,17 @@
 //! A provider for tests: it keeps the implementor's duties, holds the heap to
 //! the caller's, and can be told to refuse.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::alloc::Layout;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
 
+pub(crate) use super::page_flags::is_all;
+
+use super::page_flags::PageFlags;
 use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
 
 /// What memory that is not committed looks like, and the pages around a
@@ -77,11 +82,11 @@ struct Held {
     reservation: Reservation,
     memory: NonNull<u8>,
     layout: Layout,
-    /// By page.
-    committed: Vec<bool>,
-    ever: Vec<bool>,
-    /// The contents of protected pages.
-    hidden: Vec<Option<Vec<u8>>>,
+    committed: PageFlags,
+    /// Committed at any time.
+    ever: PageFlags,
+    /// The contents of protected pages, by their number.
+    hidden: BTreeMap<usize, Vec<u8>>,
 }
 
 // SAFETY: the memory is the arena's own, under the lock.
@@ -197,7 +202,7 @@ impl State {
         page: usize,
         start: NonNull<u8>,
         bytes: usize,
-    ) -> (&mut Held, usize, usize) {
+    ) -> (&mut Held, Range<usize>) {
         let address = start.addr().get();
         assert!(bytes > 0 && address.is_multiple_of(page) && bytes.is_multiple_of(page), "pages");
         let held = self.held.iter_mut().find(|held| {
@@ -206,7 +211,7 @@ impl State {
         });
         let held = held.expect("inside one reservation");
         let first = (address - held.reservation.start.addr().get()) / page;
-        (held, first, first + bytes / page)
+        (held, first..first + bytes / page)
     }
 }
 
@@ -257,9 +262,8 @@ unsafe impl PageProvider for Arena {
             unsafe { start.write_bytes(self.fresh(), bytes) };
         }
         let reservation = Reservation { start, bytes };
-        let committed = std::vec![!lazy; bytes / self.page];
-        let ever = committed.clone();
-        let hidden = std::vec![None; bytes / self.page];
+        let [committed, ever] = [(); 2].map(|()| PageFlags::new(bytes / self.page, !lazy));
+        let hidden = BTreeMap::new();
         let mut state = self.state();
         state.reserves += 1;
         state.held.push(Held { reservation, memory, layout, committed, ever, hidden });
@@ -272,20 +276,19 @@ unsafe impl PageProvider for Arena {
         let refuse = state.refuses(Call::Commit)
             || state.refuse == Refuse::Commit
             || state.refuse == Refuse::CommitOverPage && bytes > self.page;
-        let (held, from, to) = state.range(self.page, start, bytes);
+        let (held, pages) = state.range(self.page, start, bytes);
         if refuse {
             return Err(ProviderError);
         }
-        for page in from..to {
-            held.committed[page] = true;
-            if !std::mem::replace(&mut held.ever[page], true) {
-                // SAFETY: a page of the reservation.
-                unsafe {
-                    let at = held.reservation.start.add(page * self.page);
-                    at.write_bytes(self.fresh(), self.page);
-                }
+        held.ever.unset(pages.clone(), &mut |fresh| {
+            // SAFETY: pages of the reservation.
+            unsafe {
+                let at = held.reservation.start.add(fresh.start * self.page);
+                at.write_bytes(self.fresh(), fresh.len() * self.page);
             }
-        }
+        });
+        held.committed.set(pages.clone());
+        held.ever.set(pages);
         Ok(())
     }
 
@@ -293,9 +296,9 @@ unsafe impl PageProvider for Arena {
         self.needs(Capabilities::PURGE);
         let mut state = self.state();
         let refuse = state.refuses(Call::Purge) || state.refuse == Refuse::Purge;
-        let (held, from, to) = state.range(self.page, start, bytes);
-        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
-        assert!(held.hidden[from..to].iter().all(Option::is_none), "purged while protected");
+        let (held, pages) = state.range(self.page, start, bytes);
+        assert!(held.committed.all(pages.clone()), "committed");
+        assert!(held.hidden.range(pages).next().is_none(), "purged while protected");
         if refuse {
             return Err(ProviderError);
         }
@@ -316,11 +319,11 @@ unsafe impl PageProvider for Arena {
             return Err(ProviderError);
         }
         let held = state.held.swap_remove(at);
-        for (page, ever) in held.ever.iter().enumerate() {
-            // SAFETY: a page of the reservation.
-            let at = unsafe { held.reservation.start.add(page * self.page) };
-            assert!(*ever || is_untouched(at, self.page), "not committed, yet written");
-        }
+        held.ever.unset(0..reservation.bytes / self.page, &mut |never| {
+            // SAFETY: pages of the reservation.
+            let at = unsafe { held.reservation.start.add(never.start * self.page) };
+            assert!(is_untouched(at, never.len() * self.page), "not committed, yet written");
+        });
         assert!(is_untouched(held.memory, self.page), "the page before");
         // SAFETY: the page behind the reservation is allocated, too.
         let behind = unsafe { held.reservation.start.add(reservation.bytes) };
@@ -334,13 +337,13 @@ unsafe impl PageProvider for Arena {
         self.needs(Capabilities::PROTECT);
         let mut state = self.state();
         let refuse = state.refuses(Call::Protect);
-        let (held, from, to) = state.range(self.page, start, bytes);
-        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        let (held, pages) = state.range(self.page, start, bytes);
+        assert!(held.committed.all(pages.clone()), "committed");
         if refuse {
             return Err(ProviderError);
         }
-        for page in from..to {
-            if held.hidden[page].is_some() {
+        for page in pages {
+            if held.hidden.contains_key(&page) {
                 continue;
             }
             // SAFETY: a page of the reservation, which nobody accesses.
@@ -348,7 +351,7 @@ unsafe impl PageProvider for Arena {
                 let at = held.reservation.start.add(page * self.page);
                 std::slice::from_raw_parts_mut(at.as_ptr(), self.page)
             };
-            held.hidden[page] = Some(contents.to_vec());
+            held.hidden.insert(page, contents.to_vec());
             contents.fill(OUTSIDE);
         }
         Ok(())
@@ -358,12 +361,12 @@ unsafe impl PageProvider for Arena {
         self.needs(Capabilities::PROTECT);
         let mut state = self.state();
         let refuse = state.refuses(Call::Unprotect);
-        let (held, from, to) = state.range(self.page, start, bytes);
+        let (held, pages) = state.range(self.page, start, bytes);
         if refuse {
             return Err(ProviderError);
         }
-        for page in from..to {
-            let Some(contents) = held.hidden[page].take() else { continue };
+        for page in pages {
+            let Some(contents) = held.hidden.remove(&page) else { continue };
             // SAFETY: a page of the reservation, which nobody accesses yet.
             unsafe {
                 let at = held.reservation.start.add(page * self.page);
@@ -388,8 +391,8 @@ unsafe impl PageProvider for Arena {
     unsafe fn advise_huge(&self, start: NonNull<u8>, bytes: usize) {
         self.needs(Capabilities::HUGE);
         let mut state = self.state();
-        let (held, from, to) = state.range(self.page, start, bytes);
-        assert!(held.committed[from..to].iter().all(|&page| page), "committed");
+        let (held, pages) = state.range(self.page, start, bytes);
+        assert!(held.committed.all(pages), "committed");
         state.advised += bytes;
     }
 
@@ -402,8 +405,8 @@ unsafe impl PageProvider for Arena {
         self.needs(Capabilities::REMAP);
         let mut state = self.state();
         for start in [from, to] {
-            let (held, first, end) = state.range(self.page, start, bytes);
-            assert!(held.committed[first..end].iter().all(|&page| page), "committed");
+            let (held, pages) = state.range(self.page, start, bytes);
+            assert!(held.committed.all(pages), "committed");
         }
         assert!(from.addr().get().abs_diff(to.addr().get()) >= bytes, "disjoint");
         if state.refuses(Call::Remap) {
@@ -422,11 +425,4 @@ fn is_untouched(start: NonNull<u8>, bytes: usize) -> bool {
     // SAFETY: callers pass memory of the arena's.
     let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), bytes) };
     is_all(bytes, OUTSIDE)
-}
-
-/// Whether every byte is `value`: compared in pieces, for builds without
-/// optimisation.
-pub(crate) fn is_all(bytes: &[u8], value: u8) -> bool {
-    let piece = [value; 4096];
-    bytes.chunks(piece.len()).all(|chunk| chunk == &piece[..chunk.len()])
 }

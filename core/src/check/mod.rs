@@ -13,4 +13,6 @@ pub(crate) mod four_nodes;
 #[cfg(all(test, loom))]
 pub(crate) mod model_surroundings;
 #[cfg(test)]
+mod page_flags;
+#[cfg(test)]
 pub(crate) mod surroundings;

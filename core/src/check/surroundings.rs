@@ -24,8 +24,7 @@ std::thread_local! {
     static NOW: Cell<u32> = const { Cell::new(0) };
     static CPU: Cell<usize> = const { Cell::new(0) };
     static ENTERED: Cell<bool> = const { Cell::new(false) };
-    static LOCKS: Cell<usize> = const { Cell::new(0) };
-    static AT_LOCK: Cell<AtLock> = const { Cell::new(AtLock::Nothing) };
+    static LOCKS: Cell<(usize, AtLock)> = const { Cell::new((0, AtLock::Nothing)) };
 }
 
 /// Lets time pass.
@@ -53,8 +52,7 @@ pub(crate) enum AtLock {
 /// Says what happens at locks from now on; counts attempts from 0 again.
 /// Returns how many there were.
 pub(crate) fn at_locks(what: AtLock) -> usize {
-    AT_LOCK.set(what);
-    LOCKS.replace(0)
+    LOCKS.replace((0, what)).0
 }
 
 /// The CPU the caller is on.
@@ -78,8 +76,9 @@ unsafe impl Environment for TestEnv {
     type Exclusion = ();
 
     fn exclude() {
-        let number = LOCKS.replace(LOCKS.get() + 1);
-        if let AtLock::Interrupt(at, handler) = AT_LOCK.get()
+        let (number, what) = LOCKS.get();
+        LOCKS.set((number + 1, what));
+        if let AtLock::Interrupt(at, handler) = what
             && number == at
         {
             handler();
@@ -87,11 +86,11 @@ unsafe impl Environment for TestEnv {
     }
 
     fn finds_lock_taken() -> bool {
-        let number = LOCKS.get() - 1;
-        match AT_LOCK.get() {
-            AtLock::Taken(at) => number == at,
+        let (attempts, what) = LOCKS.get();
+        match what {
+            AtLock::Taken(at) => attempts - 1 == at,
             // The next attempt of who waits finds it open.
-            AtLock::TakenEach(step) => number.is_multiple_of(step),
+            AtLock::TakenEach(step) => (attempts - 1).is_multiple_of(step),
             AtLock::Nothing | AtLock::Interrupt(..) => false,
         }
     }

@@ -49,6 +49,11 @@ impl Bins {
         }
     }
 
+    /// Whether a bin's bit says that it is not empty.
+    pub(crate) fn is_occupied(&self, bin: usize) -> bool {
+        self.occupied[bin / 64] >> (bin % 64) & 1 != 0
+    }
+
     /// The first bin from `bin` upwards that is not empty.
     #[inline]
     pub(crate) fn next_occupied(&self, bin: usize) -> Option<usize> {
@@ -89,7 +94,9 @@ mod tests {
         bins.set_head(63, 9);
         assert_eq!(bins.next_occupied(1), Some(63));
         assert_eq!(bins.next_occupied(64), Some(255));
+        assert!(bins.is_occupied(63) && bins.is_occupied(255) && !bins.is_occupied(64));
         bins.set_head(255, NIL);
+        assert!(!bins.is_occupied(255));
         assert_eq!(bins.next_occupied(64), None);
         assert_eq!(bins.next_occupied(BINS), None);
     }

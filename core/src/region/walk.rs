@@ -109,7 +109,7 @@ impl State {
         let (mut free, mut resident) = (Free::default(), 0);
         for bin in 0..BINS {
             let (mut at, mut before) = (self.runs.bins.head(bin), NIL);
-            let occupied = self.runs.bins.next_occupied(bin) == Some(bin);
+            let occupied = self.runs.bins.is_occupied(bin);
             ensure(occupied == (at != NIL), "a bin whose bit is wrong")?;
             while at != NIL {
                 ensure(at < self.view.top, "a bin that leads out of the pages in use")?;
