@@ -1,6 +1,7 @@
 //! Layer 0, base. Uses: nothing. Units, size classes, configuration,
 //! the environment hook, faults and locks: what every layer above speaks in.
 
+pub(crate) mod bytes;
 pub mod class;
 pub mod config;
 pub mod env;

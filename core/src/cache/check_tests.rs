@@ -51,7 +51,7 @@ fn violated(heap: &TestHeap) -> &'static str {
 #[test]
 fn every_cached_object_is_looked_at() {
     let heap = heap();
-    for count in [1, 100, unless_miri(20_000, 700)] {
+    for count in [1, unless_miri(100, 20), unless_miri(20_000, 200)] {
         cached(heap, count);
         let seen = heap.check().expect("a whole heap");
         assert_eq!(seen.cached * 64, heap.stats().cached_bytes);
@@ -64,7 +64,7 @@ fn every_cached_object_is_looked_at() {
 #[test]
 fn an_object_cached_twice_violates_c1() {
     let heap = heap();
-    cached(heap, unless_miri(5000, 400));
+    cached(heap, unless_miri(5000, 150));
     let block = alloc(heap);
     heap.check().expect("a whole heap");
     free(heap, block);

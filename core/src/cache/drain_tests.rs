@@ -45,7 +45,7 @@ const WORDS: Layout = Layout::new::<[u64; 8]>();
 
 /// Allocates and frees enough to fill the caches of the caller's CPU.
 fn warm<C: Config>(heap: &Heap<C>) {
-    const BLOCKS: usize = unless_miri(500, 60);
+    const BLOCKS: usize = unless_miri(500, 12);
     let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| NonNull::new(heap.alloc(WORDS))).collect();
     assert_eq!(blocks.len(), BLOCKS);
     for block in blocks {
@@ -208,7 +208,7 @@ fn classes_that_a_cpu_needs_no_more_cool_down() {
     let mut live = Vec::new();
     for round in 0..40 {
         advance(50);
-        for _ in 0..200 {
+        for _ in 0..unless_miri(200, 60) {
             live.push(NonNull::new(heap.alloc(OTHER)).expect("memory"));
         }
         for block in live.drain(..) {
@@ -230,6 +230,6 @@ fn classes_that_a_cpu_needs_no_more_cool_down() {
         }
     }
     assert_eq!(objects[0], 0, "of the class that was needed once");
-    assert!(objects[1] > 50, "{} of the class that is in use", objects[1]);
+    assert!(objects[1] > unless_miri(50, 12), "{} of the class that is in use", objects[1]);
     warm(heap);
 }

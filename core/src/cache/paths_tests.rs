@@ -7,7 +7,7 @@ use crate::base::class::Class;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, migrate};
+use crate::check::surroundings::{TestConfig, migrate, unless_miri};
 use crate::heap::OwnedHeap;
 use crate::provider::Capabilities;
 
@@ -24,7 +24,7 @@ fn no_two_cpus_begin_in_the_same_cache_line() {
         let heap = OwnedHeap::<TestConfig>::new(arena, Guarded::new());
         let layout = Layout::from_size_align(class.size(), 8).expect("a layout");
         let mut lines = [BTreeSet::new(), BTreeSet::new()];
-        for turn in 0..400 {
+        for turn in 0..unless_miri(400, 40) {
             migrate(turn % 2);
             lines[turn % 2].insert(heap.alloc(layout).addr() / LINE);
         }

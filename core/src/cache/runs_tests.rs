@@ -10,7 +10,7 @@ use crate::base::limits::Limits;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestCpu, TestEnv, advance, for_ever, migrate};
+use crate::check::surroundings::{TestCpu, TestEnv, advance, for_ever, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -121,7 +121,7 @@ fn a_heap_that_does_not_round_caches_runs_that_fit_exactly() {
 /// What is cached at most while a few blocks of each size come and go.
 fn largest_share(heap: &Heap<Rounding>, sizes: &[Layout]) -> usize {
     let mut most = 0;
-    for _ in 0..8 {
+    for _ in 0..unless_miri(8, 3) {
         let blocks: Vec<_> = sizes.iter().map(|&layout| (alloc(heap, layout), layout)).collect();
         blocks.into_iter().for_each(|(block, layout)| free(heap, block, layout));
         most = most.max(heap.stats().parked_bytes);

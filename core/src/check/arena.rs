@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::vec::Vec;
 
-pub(crate) use super::page_flags::is_all;
-
 use super::page_flags::PageFlags;
+use crate::base::bytes::is_all;
 use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
 
 /// What memory that is not committed looks like, and the pages around a

@@ -5,6 +5,8 @@
 use core::ops::Range;
 use std::vec::Vec;
 
+use crate::base::bytes::is_all;
+
 /// Bytes, which are filled and compared as one.
 pub(super) struct PageFlags(Vec<u8>);
 
@@ -36,13 +38,6 @@ impl PageFlags {
     }
 }
 
-/// Whether every byte is `value`. One comparison of the bytes with themselves, a
-/// byte on, because loops are slow in builds without optimisation and in Miri.
-pub(crate) fn is_all(bytes: &[u8], value: u8) -> bool {
-    let Some((first, rest)) = bytes.split_first() else { return true };
-    *first == value && rest == &bytes[..rest.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,16 +53,5 @@ mod tests {
         flags.unset(0..100, &mut |pages| unset.extend(pages));
         assert_eq!(unset, (0..3).chain(4..10).chain(90..100).collect::<Vec<_>>());
         PageFlags::new(7, true).unset(0..7, &mut |_| panic!("all are set"));
-    }
-
-    #[test]
-    fn one_other_byte_is_seen_wherever_it_is() {
-        assert!(is_all(&[], 7) && is_all(&[7], 7) && !is_all(&[8], 7));
-        for at in 0..9 {
-            let mut bytes = [7; 9];
-            assert!(is_all(&bytes, 7) && !is_all(&bytes, 8));
-            bytes[at] = 8;
-            assert!(!is_all(&bytes, 7) && !is_all(&bytes, 8), "{at}");
-        }
     }
 }

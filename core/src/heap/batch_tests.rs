@@ -11,10 +11,12 @@ use super::*;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, cases, for_ever};
+use crate::check::surroundings::{TestConfig, cases, for_ever, unless_miri};
 use crate::provider::Capabilities;
 
 const MIB: usize = 1 << 20;
+/// In a batch.
+const MOST: usize = unless_miri(300, 40);
 
 fn heap(limit: usize) -> &'static Heap<TestConfig> {
     let arena = Arena::new(PAGE_SIZE, Capabilities::all(), limit).in_steps_of(limit / 2);
@@ -39,7 +41,7 @@ proptest! {
     /// together, alone, and in parts.
     #[test]
     fn batches_are_blocks_as_any_other(
-        rounds in proptest::collection::vec((8usize..40_000, 0usize..300, 0usize..300), 1..8),
+        rounds in proptest::collection::vec((8usize..40_000, 0..MOST, 0..MOST), 1..unless_miri(8, 4)),
     ) {
         let heap = heap(64 * MIB);
         let mut kept = Vec::new();
@@ -80,15 +82,16 @@ proptest! {
 #[test]
 fn a_batch_is_short_when_memory_is() {
     let heap = heap(2 * MIB);
-    let layout = layout(1024);
-    let blocks = batch(heap, layout, 4096);
-    assert!((1024..2048).contains(&blocks.len()), "{} blocks", blocks.len());
+    const EACH: usize = unless_miri(1 << 10, 8 << 10);
+    let layout = layout(EACH);
+    let blocks = batch(heap, layout, 4 * MIB / EACH);
+    assert!((MIB / EACH..2 * MIB / EACH).contains(&blocks.len()), "{} blocks", blocks.len());
     assert!(heap.alloc(layout).is_null());
     // SAFETY: live, and of that layout.
     unsafe { heap.dealloc_batch(&blocks, layout) };
     heap.reclaim();
     assert_eq!(heap.stats().live_bytes(), 0);
-    assert_eq!(batch(heap, layout, 1024).len(), 1024);
+    assert_eq!(batch(heap, layout, MIB / EACH).len(), MIB / EACH);
 }
 
 #[test]

@@ -9,10 +9,15 @@ use super::*;
 use crate::base::env::Environment;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, TestEnv, advance, for_ever};
+use crate::check::surroundings::{TestConfig, TestEnv, advance, for_ever, unless_miri};
 
 /// A kibibyte: four to a page, in slabs of four pages.
 const KIB: Layout = Layout::new::<[u64; 128]>();
+/// What megabytes consist of: fewer blocks in Miri. In slabs of `SLAB` bytes, of
+/// which the first `FIRST` stay in use.
+const BLOCK: Layout = if cfg!(miri) { Layout::new::<[u64; 4096]>() } else { KIB };
+const SLAB: usize = unless_miri(16 << 10, 256 << 10);
+const FIRST: usize = unless_miri(4096, BLOCK.size());
 const MIB: usize = 1 << 20;
 
 fn heap() -> &'static Heap<TestConfig> {
@@ -20,24 +25,23 @@ fn heap() -> &'static Heap<TestConfig> {
     for_ever(Heap::new(Arena::new(4096, can, 64 * MIB).in_steps_of(48 * MIB), Guarded::new()))
 }
 
-fn take(heap: &Heap<TestConfig>, bytes: usize) -> Vec<NonNull<u8>> {
+fn take(heap: &Heap<TestConfig>, layout: Layout, bytes: usize) -> Vec<NonNull<u8>> {
     let take = |at| {
-        let block = NonNull::new(heap.alloc(KIB)).expect("memory");
+        let block = NonNull::new(heap.alloc(layout)).expect("memory");
         // SAFETY: the block is ours.
         unsafe { block.cast::<usize>().write(at) };
         block
     };
-    (0..bytes / KIB.size()).map(take).collect()
+    (0..bytes / layout.size()).map(take).collect()
 }
 
 /// Frees all blocks but each of the slabs' first and, with it, the first pages. Returns those,
 /// with their numbers.
 fn thin_out(heap: &Heap<TestConfig>, blocks: &[NonNull<u8>]) -> Vec<(usize, NonNull<u8>)> {
-    let slab = 16 << 10;
-    let is_first = |block: &NonNull<u8>| block.addr().get() % slab < 4096;
+    let is_first = |block: &NonNull<u8>| block.addr().get() % SLAB < FIRST;
     for block in blocks.iter().filter(|block| !is_first(block)) {
         // SAFETY: the block is ours.
-        unsafe { heap.dealloc(*block, KIB) };
+        unsafe { heap.dealloc(*block, BLOCK) };
     }
     heap.cache.drain_all(&heap.lower);
     blocks.iter().copied().enumerate().filter(|(_, block)| is_first(block)).collect()
@@ -48,12 +52,12 @@ fn look(heap: &Heap<TestConfig>, ms: u32) {
     heap.tick(TestEnv::now_ms());
 }
 
-fn free(heap: &Heap<TestConfig>, kept: &[(usize, NonNull<u8>)]) {
+fn free(heap: &Heap<TestConfig>, layout: Layout, kept: &[(usize, NonNull<u8>)]) {
     for (at, block) in kept {
         // SAFETY: the block is ours.
         assert_eq!(unsafe { block.cast::<usize>().read() }, *at, "untouched");
         // SAFETY: as above.
-        unsafe { heap.dealloc(*block, KIB) };
+        unsafe { heap.dealloc(*block, layout) };
     }
 }
 
@@ -61,7 +65,7 @@ fn free(heap: &Heap<TestConfig>, kept: &[(usize, NonNull<u8>)]) {
 fn pages_of_slabs_go_back_after_the_delay() {
     let heap = heap();
     look(heap, 1000);
-    let kept = thin_out(heap, &take(heap, MIB));
+    let kept = thin_out(heap, &take(heap, BLOCK, MIB));
     let delay = TestConfig::LIMITS.purge_delay_ms;
     for _ in 0..delay / LOOK_MS {
         look(heap, LOOK_MS);
@@ -71,7 +75,7 @@ fn pages_of_slabs_go_back_after_the_delay() {
     let purged = heap.stats().slab_purged_bytes;
     assert!(purged > MIB / 2 && heap.lower.provider.purged() >= purged, "{purged}");
     heap.check().expect("a whole heap");
-    free(heap, &kept);
+    free(heap, BLOCK, &kept);
     heap.check().expect("a whole heap");
 }
 
@@ -79,11 +83,11 @@ fn pages_of_slabs_go_back_after_the_delay() {
 fn what_is_more_than_was_in_use_goes_back_at_once() {
     let heap = heap();
     look(heap, 1000);
-    let kept = thin_out(heap, &take(heap, 8 * MIB));
+    let kept = thin_out(heap, &take(heap, BLOCK, 8 * MIB));
     (0..2).for_each(|_| look(heap, LOOK_MS));
     assert_eq!(heap.lower.provider.purged(), 0, "no more than was in use at once");
     // As much again of another size.
-    let other = Layout::new::<[u64; 512]>();
+    let other = Layout::new::<[u64; unless_miri(512, 2048)]>();
     let more: Vec<_> = (0..8 * MIB / other.size()).map(|_| heap.alloc(other)).collect();
     (0..3).for_each(|_| look(heap, LOOK_MS));
     let stats = heap.stats();
@@ -93,7 +97,7 @@ fn what_is_more_than_was_in_use_goes_back_at_once() {
     let resident = stats.slab_bytes + stats.resident_free_bytes - stats.slab_purged_bytes;
     assert!(resident <= limit + MIB, "{resident}");
     heap.check().expect("a whole heap");
-    free(heap, &kept);
+    free(heap, BLOCK, &kept);
     for block in more {
         let block = NonNull::new(block).expect("memory");
         // SAFETY: the block is ours.
@@ -107,10 +111,10 @@ fn what_is_freed_and_taken_again_stays() {
     let heap = heap();
     look(heap, 1000);
     for _ in 0..4 {
-        let blocks = take(heap, 8 * MIB);
+        let blocks = take(heap, BLOCK, 8 * MIB);
         // The first free that misses sees what is in use.
         look(heap, LOOK_MS);
-        free(heap, &blocks.into_iter().enumerate().collect::<Vec<_>>());
+        free(heap, BLOCK, &blocks.into_iter().enumerate().collect::<Vec<_>>());
         heap.cache.drain_all(&heap.lower);
         look(heap, LOOK_MS);
     }
@@ -135,16 +139,17 @@ fn looks_are_left_out_where_walks_find_little() {
 #[test]
 fn reclaim_takes_single_pages_too() {
     let heap = heap();
-    let blocks = take(heap, MIB);
+    const BYTES: usize = unless_miri(MIB, MIB / 4);
+    let blocks = take(heap, KIB, BYTES);
     let every_other = |block: &NonNull<u8>| (block.addr().get() / 4096).is_multiple_of(2);
     for block in blocks.iter().filter(|block| !every_other(block)) {
         // SAFETY: the block is ours.
         unsafe { heap.dealloc(*block, KIB) };
     }
-    assert!(heap.reclaim() >= MIB / 2 - (64 << 10));
+    assert!(heap.reclaim() >= BYTES / 2 - (64 << 10));
     assert_eq!(heap.reclaim(), 0, "once");
     heap.check().expect("a whole heap");
     let kept = blocks.into_iter().enumerate().filter(|(_, block)| every_other(block));
-    free(heap, &kept.collect::<Vec<_>>());
+    free(heap, KIB, &kept.collect::<Vec<_>>());
     heap.check().expect("a whole heap");
 }

@@ -10,16 +10,20 @@ use proptest::prelude::*;
 
 use super::Heap;
 use super::local::LocalConfig;
+use crate::base::bytes::is_all;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::origin::Caller;
 use crate::cache::alone::Alone;
 use crate::cache::guarded::Guarded;
-use crate::check::arena::{Arena, Call, Refuse, is_all};
+use crate::check::arena::{Arena, Call, Refuse};
 use crate::check::surroundings::{
     TestConfig, TestEnv, advance, cases, for_ever, interrupt, migrate, unless_miri,
 };
 use crate::provider::Capabilities;
+
+/// Bytes at both ends of a block that are all written and read.
+const EDGE: usize = unless_miri(64, 6);
 
 /// A live block. Without a layout it is one of C's.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +38,7 @@ impl Block {
     /// Offsets that are written and read.
     fn marks(&self) -> impl Iterator<Item = usize> + use<> {
         let size = self.size;
-        let edge = size.min(64);
+        let edge = size.min(EDGE);
         let middle = (edge..size - edge.min(size - edge)).step_by(4093);
         (0..edge).chain(middle).chain((size - edge).max(edge)..size)
     }
@@ -276,7 +280,7 @@ proptest! {
     #[test]
     fn blocks_are_apart_and_nothing_is_lost(
         (page, can) in arenas(),
-        actions in actions(unless_miri(120, 24)),
+        actions in actions(unless_miri(120, 12)),
     ) {
         let mut model = Model::new(Arena::new(page, can, 2 << 30));
         for (interrupted, action) in actions {
@@ -290,7 +294,7 @@ proptest! {
     #[test]
     fn a_heap_of_one_thread_does_the_same(
         (page, can) in arenas(),
-        actions in actions(unless_miri(120, 24)),
+        actions in actions(unless_miri(120, 12)),
         pages in prop_oneof![Just(1usize << 19), 8..1000usize],
     ) {
         let mut model = Model::alone(Arena::new(page, can, pages * page));
@@ -306,7 +310,7 @@ proptest! {
     #[test]
     fn a_shortage_changes_nothing_and_passes(
         (page, can) in arenas(),
-        actions in actions(unless_miri(80, 24)),
+        actions in actions(unless_miri(80, 12)),
         pages in 8..1000usize,
         refuse in prop_oneof![
             Just(Refuse::Nothing), Just(Refuse::Commit), Just(Refuse::CommitOverPage),
@@ -330,12 +334,15 @@ proptest! {
     }
 }
 
+/// Blocks of the script, twice of each of its sizes at least.
+const BLOCKS: usize = unless_miri(42, 12);
+
 /// Does something of every kind.
 fn script(rounds: usize) -> Vec<Action> {
     let layout = |size, align| Layout::from_size_align(size, align).expect("a layout");
     let mut script = Vec::new();
     for round in 0..rounds {
-        for number in 0..42usize {
+        for number in 0..BLOCKS {
             let size = [24, 700, 9000, 50_000, 100, 200_000][number % 6] + round;
             script.push(Action::Alloc {
                 layout: layout(size, 8 << (number % 4)),
@@ -347,7 +354,8 @@ fn script(rounds: usize) -> Vec<Action> {
             script.push(Action::ReallocNewest { size });
         }
         script.extend(
-            (0..38).map(|number| Action::Free { pick: number * 7, unsized_: number % 2 == 0 }),
+            (0..BLOCKS - 4)
+                .map(|number| Action::Free { pick: number * 7, unsized_: number % 2 == 0 }),
         );
         script.extend([Action::Wait(3000), Action::Migrate(round % 3), Action::Reclaim]);
     }
@@ -389,10 +397,10 @@ fn every_call_refused_in_turn_alone_and_for_good() {
         assert!(calls > 10, "{calls} calls");
         let mut number = 0;
         while play(page, can, Refuse::Call(number)) > number {
-            number += unless_miri(1, 11);
+            number += unless_miri(1, 13);
         }
         assert!(number >= calls / 2, "{number} of {calls}");
-        for first in (0..calls).step_by(unless_miri(7, 61)) {
+        for first in (0..calls).step_by(unless_miri(7, 67)) {
             play(page, can, Refuse::FromCall(first));
         }
     }

@@ -49,7 +49,10 @@ fn heap<const PLACEMENT: u8>() -> &'static Heap<Nodes<PLACEMENT>> {
 }
 
 const WORDS: Layout = Layout::new::<[u64; 8]>();
-const COUNT: usize = unless_miri(3000, 150);
+/// Where no more than one sheaf is filled.
+const FEW: usize = unless_miri(100, 12);
+/// More than the 126 objects of the largest sheaf.
+const COUNT: usize = unless_miri(3000, 136);
 
 fn take<C: Config>(heap: &Heap<C>, layout: Layout, count: usize) -> Vec<NonNull<u8>> {
     let block = |_| NonNull::new(heap.alloc(layout)).expect("memory");
@@ -88,8 +91,8 @@ fn every_cpu_gets_memory_of_its_node() {
     let heap = heap::<LOCAL>();
     for size in [16, 64, 1000, 20_000, 100_000] {
         let layout = Layout::from_size_align(size, 8).expect("a layout");
-        let count = (COUNT * 16 / size).clamp(4, COUNT);
-        for cpu in 0..CPUS {
+        let count = (COUNT * 16 / size).clamp(4, unless_miri(COUNT, 20));
+        for cpu in (0..CPUS).step_by(unless_miri(1, 2)) {
             migrate(cpu);
             let node = (cpu / CPUS_EACH) as u16;
             let blocks = take(heap, layout, count);
@@ -186,7 +189,8 @@ fn runs_of_other_nodes_are_not_kept() {
 #[test]
 fn a_node_without_memory_is_helped_by_others_and_then_all_is_used() {
     let small = [8 << 20, 1 << 20, 4 << 20, 2 << 20];
-    for layout in [WORDS, Layout::new::<[u64; 6000]>()] {
+    let smaller = if cfg!(miri) { Layout::new::<[u64; 1000]>() } else { WORDS };
+    for layout in [smaller, Layout::new::<[u64; 6000]>()] {
         migrate(CPUS_EACH);
         let pages = FourNodes::new(ALL, STEP, small);
         let heap: &Heap<Nodes<LOCAL>> = for_ever(Heap::new(pages, Guarded::new()));
@@ -215,8 +219,8 @@ fn a_node_that_does_not_exist_counts_as_the_first() {
     let heap = heap::<LOCAL>();
     for node in [NODES, 7, 8, u16::MAX] {
         pretend_to_be_near(Some(node));
-        let blocks = take(heap, WORDS, 100);
-        assert_eq!(on_node(heap, 0, &blocks), 100, "node {node}");
+        let blocks = take(heap, WORDS, FEW);
+        assert_eq!(on_node(heap, 0, &blocks), FEW, "node {node}");
         give(heap, WORDS, blocks);
         let reserved = crate::PageProvider::reserve_on(heap.provider(), Node(node), 4096);
         assert!(reserved.is_err(), "the provider refuses node {node}");
@@ -232,7 +236,7 @@ fn interleaved_blocks_are_on_all_nodes_alike() {
     let heap = heap::<INTERLEAVED>();
     let layout = Layout::from_size_align(40_000, 8).expect("a layout");
     for layout in [layout, Layout::new::<[u64; 128]>()] {
-        let count = if layout.size() < 4096 { COUNT } else { 100 };
+        let count = if layout.size() < 4096 { COUNT } else { unless_miri(100, 24) };
         let blocks = take(heap, layout, count);
         for node in 0..NODES {
             let share = on_node(heap, node, &blocks);
@@ -248,8 +252,8 @@ fn where_nodes_are_not_wanted_all_is_on_the_first() {
     let heap = heap::<FIRST>();
     for cpu in 0..CPUS {
         migrate(cpu);
-        let blocks = take(heap, WORDS, 100);
-        assert_eq!(on_node(heap, 0, &blocks), 100);
+        let blocks = take(heap, WORDS, FEW);
+        assert_eq!(on_node(heap, 0, &blocks), FEW);
         give(heap, WORDS, blocks);
     }
     assert_eq!(heap.provider().reserved()[1..], [0; 3]);
@@ -275,7 +279,7 @@ fn one_node_takes_no_more_memory() {
             migrate(cpu);
             for size in [8, 64, 4000, 70_000] {
                 let layout = Layout::from_size_align(size, 8).expect("a layout");
-                let blocks = take(heap, layout, 40);
+                let blocks = take(heap, layout, unless_miri(40, 6));
                 give(heap, layout, blocks);
             }
         }
@@ -295,7 +299,7 @@ fn a_fork_finds_the_locks_of_all_nodes_open_again() {
     let blocks: Vec<_> = cpus()
         .flat_map(|(cpu, _)| {
             migrate(cpu);
-            take(heap, WORDS, COUNT)
+            take(heap, WORDS, unless_miri(COUNT, FEW))
         })
         .collect();
     heap.before_fork();
@@ -329,7 +333,7 @@ fn a_heap_that_ends_gives_all_nodes_back() {
     for round in 0..2 {
         for cpu in 0..CPUS {
             migrate(cpu);
-            take(&heap, WORDS, 200);
+            take(&heap, WORDS, 2 * FEW);
         }
         assert!(heap.provider().reserved().iter().all(|&bytes| bytes > 0), "round {round}");
         heap.release_all().expect("taken back");
@@ -339,13 +343,12 @@ fn a_heap_that_ends_gives_all_nodes_back() {
 
 #[test]
 fn a_refusal_on_the_way_loses_nothing() {
-    const CALLS: usize = unless_miri(40, 6);
-    for refused in 0..CALLS {
+    for refused in (0..40).step_by(unless_miri(1, 13)) {
         let heap = heap::<LOCAL>();
         heap.provider().of(1).refuse(Refuse::FromCall(refused));
         for cpu in [CPUS_EACH, 0, CPUS_EACH + 1] {
             migrate(cpu);
-            let blocks = take(heap, WORDS, COUNT);
+            let blocks = take(heap, WORDS, unless_miri(COUNT, 3 * FEW));
             heap.check().expect("whole");
             migrate(CPUS_EACH);
             give(heap, WORDS, blocks);
@@ -364,7 +367,7 @@ proptest! {
     fn blocks_of_all_nodes_live_side_by_side(
         steps in proptest::collection::vec(
             (0..CPUS, prop_oneof![Just(16usize), Just(64), 8..3000usize, Just(50_000)], any::<u16>()),
-            1..unless_miri(600, 40),
+            1..unless_miri(600, 12),
         ),
     ) {
         let heap = heap::<LOCAL>();
@@ -379,7 +382,7 @@ proptest! {
         for (cpu, size, pick) in steps {
             migrate(cpu);
             let layout = Layout::from_size_align(size, 8).expect("a layout");
-            for _ in 0..20 {
+            for _ in 0..unless_miri(20, 5) {
                 let block = NonNull::new(heap.alloc(layout)).expect("memory");
                 let seed = pick as u8;
                 // SAFETY: live, that large.

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, for_ever, interrupt, migrate};
+use crate::check::surroundings::{TestConfig, for_ever, interrupt, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -76,11 +76,12 @@ fn large_blocks_are_refused_and_yet_freed() {
 #[test]
 fn frees_beyond_the_cache_find_a_place_or_wait_for_one() {
     let heap = heap();
-    let blocks = alloc(heap, 2_000);
+    const MANY: usize = unless_miri(2_000, 300);
+    let blocks = alloc(heap, MANY);
     blocks.into_iter().for_each(|block| give(heap, block));
     assert!(!heap.cache.deferred.is_empty(), "more than the stash has sheaves for");
     // The next miss frees them all.
-    let one = alloc(heap, 2_000);
+    let one = alloc(heap, MANY);
     assert!(heap.cache.deferred.is_empty());
     one.into_iter().for_each(|block| give(heap, block));
     heap.reclaim();
@@ -106,7 +107,7 @@ fn on_top_of_an_entry_it_works_without_the_cache() {
 #[test]
 fn on_top_of_a_holder_of_every_lock_nothing_waits() {
     let heap = heap();
-    let blocks = alloc(heap, 200);
+    let blocks = alloc(heap, unless_miri(200, 40));
     // Every lock of the heap, as `fork` closes them.
     heap.before_fork();
     let got: Vec<_> = core::iter::from_fn(|| take(heap)).collect();

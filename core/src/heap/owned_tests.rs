@@ -103,7 +103,7 @@ fn a_heap_that_is_dropped_or_never_used_keeps_nothing() {
 fn any_number_of_regions_goes() {
     let arena = arena(4096, Capabilities::RELEASE);
     let heap = shared(arena);
-    let count = unless_miri(300, 150);
+    let count = unless_miri(300, 16);
     fill(&heap, &std::vec![9 * PAGE_SIZE; count]);
     assert!(heap.stats().regions >= count / 2, "{:?}", heap.stats());
     assert!(heap.destroy().is_ok());
@@ -344,7 +344,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => heap().prop_map(|heap| Step::Destroy { heap }),
         1 => (0..3usize).prop_map(Step::Migrate),
     ];
-    prop::collection::vec(step, 1..unless_miri(200, 30))
+    prop::collection::vec(step, 1..unless_miri(200, 16))
 }
 
 struct Block {
@@ -363,7 +363,7 @@ impl Block {
     fn verify(&self, size: usize) {
         // SAFETY: live, and at least that large.
         let bytes = unsafe { core::slice::from_raw_parts(self.start.as_ptr(), size) };
-        assert!(crate::check::arena::is_all(bytes, self.seed), "of heap {}", self.heap);
+        assert!(crate::base::bytes::is_all(bytes, self.seed), "of heap {}", self.heap);
     }
 }
 

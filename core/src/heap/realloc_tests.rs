@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 use std::alloc::Layout;
 
+use crate::base::bytes::is_all;
 use crate::base::config::Config;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
@@ -138,7 +139,7 @@ fn what_a_block_is_shrunk_by_goes_back() {
         let other = NonNull::new(heap.alloc_zeroed(bytes(3 << 20))).expect("memory");
         // SAFETY: a live block of so many bytes.
         let zero = unsafe { core::slice::from_raw_parts(other.as_ptr(), 3 << 20) };
-        assert!(zero.iter().all(|&byte| byte == 0));
+        assert!(is_all(zero, 0));
         // SAFETY: live, of that layout.
         unsafe { heap.dealloc(other, bytes(3 << 20)) };
         buffer.free();

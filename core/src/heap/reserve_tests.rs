@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
-use crate::check::surroundings::{TestConfig, cases, for_ever};
+use crate::check::surroundings::{TestConfig, cases, for_ever, unless_miri};
 use crate::provider::Capabilities;
 
 fn heap() -> &'static Heap<TestConfig> {
-    let arena = Arena::new(4096, Capabilities::all(), 256 << 20);
+    let arena = Arena::new(4096, Capabilities::all(), unless_miri(256, 16) << 20);
     for_ever(Heap::new(arena, Guarded::new()))
 }
 
@@ -28,9 +28,9 @@ proptest! {
     #[test]
     fn what_was_set_aside_is_there(
         size in prop_oneof![1usize..2000, 30_000usize..200_000],
-        count in 0usize..300,
-        taken in 0usize..300,
-        again in 0usize..400,
+        count in 0..unless_miri(300, 20),
+        taken in 0..unless_miri(300, 20),
+        again in 0..unless_miri(400, 24),
     ) {
         let heap = heap();
         let layout = Layout::from_size_align(size, 8).expect("a layout");

@@ -2,8 +2,9 @@
 //! what is called zero is.
 
 use super::*;
+use crate::base::bytes::is_all;
 use crate::base::sync::plain;
-use crate::check::arena::{Arena, is_all};
+use crate::check::arena::Arena;
 use crate::check::model::{LOCK, Model, spawn};
 use crate::check::model_surroundings::{ALL, ModelConfig, Owned};
 use crate::region::purge::Urgency;

@@ -7,7 +7,8 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::arena::{Arena, Refuse, is_all};
+use crate::base::bytes::is_all;
+use crate::check::arena::{Arena, Refuse};
 use crate::check::surroundings::{TestConfig, advance, cases, unless_miri};
 use crate::provider::PageProvider;
 use crate::region::purge::Urgency;
@@ -336,7 +337,8 @@ fn a_clock_read_early_ends_no_delay() {
 fn threads_share_regions_and_nothing_else() {
     const THREADS: u64 = 4;
     // Not so many regions that the directory needs a page.
-    let arena = Arena::new(4096, Capabilities::all(), 1 << 30).in_steps_of(1_000_000);
+    let arena = Arena::new(4096, Capabilities::all(), 1 << 30)
+        .in_steps_of(unless_miri(1_000_000, 4_000_000));
     let regions = TestRegions::new();
     let work = &|thread: u64| {
         let mut state = thread + 1;
@@ -345,7 +347,7 @@ fn threads_share_regions_and_nothing_else() {
             ((state >> 33) % below) as u32
         };
         let mut out: Vec<Out> = Vec::new();
-        for step in 0..unless_miri(1500, 60) as u32 {
+        for step in 0..unless_miri(1500, 24) as u32 {
             let pages = 1 + random(if step % 16 == 0 { 300 } else { 20 });
             match random(if out.len() > 20 { 9 } else { 7 }) {
                 0 => drop(regions.give_back(&arena, step, Urgency::All)),

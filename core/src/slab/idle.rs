@@ -105,7 +105,7 @@ impl Parts {
     }
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Part> {
-        self.parts.iter_mut().flatten()
+        self.parts[..self.count].iter_mut().flatten()
     }
 }
 

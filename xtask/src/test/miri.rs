@@ -12,9 +12,11 @@ use crate::{setup, workspace};
 use anyhow::Result;
 use std::time::Duration;
 
-/// What every run asks for: no integer becomes a pointer again, and the
-/// environment and the clock may be looked at.
-const FLAGS: &str = "-Zmiri-strict-provenance -Zmiri-disable-isolation";
+/// What every run asks for: no integer becomes a pointer again, the environment
+/// and the clock may be looked at, and what panics on purpose walks no stack,
+/// which takes seconds.
+const FLAGS: &str =
+    "-Zmiri-strict-provenance -Zmiri-disable-isolation -Zmiri-env-set=RUST_BACKTRACE=0";
 
 /// The tests that `cargo xtask test` has time for: each layer's parts, and of
 /// whole heaps those that take seconds. The rest takes hours.

@@ -42,6 +42,7 @@ use self::header::{ALIGN, Block, HEADER, Header, State};
 use self::quarantine::{Quarantine, none_out};
 use super::Heap;
 use super::alloc::Fill;
+use crate::base::bytes::is_all;
 use crate::base::class::{Class, TABLED};
 use crate::base::config::Config;
 use crate::base::env::Environment;
@@ -116,10 +117,6 @@ impl<C: Config> Checks<C> {
 
 fn tail(tier: Tier) -> usize {
     if tier == Tier::Full { TAIL } else { 0 }
-}
-
-fn holds(bytes: &[u8], value: u8) -> bool {
-    bytes.iter().all(|&byte| byte == value)
 }
 
 impl<C: Config> Heap<C> {
@@ -262,7 +259,7 @@ impl<C: Config> Heap<C> {
         // SAFETY: the block is ours; whoever still writes to it is what is
         // looked for.
         let bytes = unsafe { core::slice::from_raw_parts(pointer.as_ptr(), poisoned) };
-        if !holds(bytes, POISON) {
+        if !is_all(bytes, POISON) {
             self.fault_of(FaultKind::WrittenAfterFree, pointer, header);
         }
         self.release(pointer, block);
@@ -341,7 +338,7 @@ impl<C: Config> Heap<C> {
         let tail = if guarded.is_some() { slack(block) } else { tail(tier) };
         // SAFETY: a live block has its tail behind it.
         let tail = unsafe { core::slice::from_raw_parts(pointer.add(block.size).as_ptr(), tail) };
-        if !holds(tail, CANARY) {
+        if !is_all(tail, CANARY) {
             self.fault_of(FaultKind::WrittenPastEnd, pointer, header);
         }
         Some(Found { header, block, guarded })

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use super::pool::SLOT;
 use super::tests::{SLOTS, Sampled, heap, heap_on, is_sampled};
+use crate::base::bytes::is_all;
 use crate::base::fault::FaultKind;
 use crate::check::surroundings::unless_miri;
 use crate::heap::Heap;
@@ -61,7 +62,7 @@ fn others_are_ordinary() {
     assert!(is_sampled(heap, zero));
     // SAFETY: live, of that size.
     let all = unsafe { core::slice::from_raw_parts(zero.as_ptr(), 3000) };
-    assert!(all.iter().all(|&byte| byte == 0));
+    assert!(is_all(all, 0));
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn blocks_grow_and_shrink_out_of_their_slots() {
             let moved = NonNull::new(heap.realloc(block, old, new_size)).expect("memory");
             assert_eq!(is_sampled(heap, moved), again, "{new_size}");
             let kept = core::slice::from_raw_parts(moved.as_ptr(), new_size.min(2000));
-            assert!(kept.iter().all(|&byte| byte == 7));
+            assert!(is_all(kept, 7));
             heap.dealloc(moved, layout(new_size, 4));
         }
         let fault = heap.explain(block.addr().get()).expect("in the pool");

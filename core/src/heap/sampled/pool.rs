@@ -21,6 +21,7 @@
 
 use core::ptr::NonNull;
 
+use crate::base::bytes::is_all;
 use crate::base::env::Environment;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::origin::{Caller, Origin};
@@ -332,8 +333,7 @@ impl Pool {
             let all = core::slice::from_raw_parts(first.as_ptr(), bytes);
             [&all[..before], &all[before + size..]]
         };
-        let [sound_before, sound_behind] =
-            around.map(|bytes| bytes.iter().all(|&byte| byte == PATTERN));
+        let [sound_before, sound_behind] = around.map(|bytes| is_all(bytes, PATTERN));
         if !sound_before || !sound_behind {
             let before = FaultKind::WrittenBeforeStart;
             let kind = if sound_before { FaultKind::WrittenPastEnd } else { before };
