@@ -51,7 +51,7 @@ fn violated(heap: &TestHeap) -> &'static str {
 #[test]
 fn every_cached_object_is_looked_at() {
     let heap = heap();
-    for count in [1, unless_miri(100, 20), unless_miri(20_000, 200)] {
+    for count in [1, unless_miri(100, 20), unless_miri(20_000, 100)] {
         cached(heap, count);
         let seen = heap.check().expect("a whole heap");
         assert_eq!(seen.cached * 64, heap.stats().cached_bytes);

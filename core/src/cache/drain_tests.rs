@@ -182,7 +182,7 @@ fn idle_cpus_that_cannot_be_stopped_keep_their_caches() {
     migrate(1);
     warm(heap);
     let before = cached(heap, 1);
-    work_elsewhere(heap, 3000);
+    work_elsewhere(heap, unless_miri(3000, 1500) as u32);
     assert_eq!(cached(heap, 1), before);
 }
 
@@ -192,7 +192,7 @@ fn without_a_delay_nobody_is_drained_for_being_idle() {
     migrate(1);
     warm(heap);
     let before = cached(heap, 1);
-    work_elsewhere(heap, 10_000);
+    work_elsewhere(heap, unless_miri(10_000, 2_000) as u32);
     assert_eq!(cached(heap, 1), before);
 }
 

@@ -103,7 +103,7 @@ fn too_little_memory_is_refused_and_a_little_is_enough() {
 /// with runs and slabs, everything found again from its address alone.
 #[test]
 fn any_number_of_regions_in_any_order() {
-    const REGIONS: usize = unless_miri(300, 30);
+    const REGIONS: usize = unless_miri(300, 20);
     let heap = for_ever(heap());
     let mut pieces: Vec<_> = (0..REGIONS).map(|_| memory(32)).collect();
     // Neither ascending nor descending.

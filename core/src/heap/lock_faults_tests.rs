@@ -19,7 +19,7 @@ use crate::provider::Capabilities;
 fn step() -> usize {
     let said = std::env::var("GRANULE_LOCK_STEP").ok();
     let said = said.map(|said| said.parse().expect("GRANULE_LOCK_STEP is a number above 0"));
-    said.unwrap_or(unless_miri(29, 307))
+    said.unwrap_or(unless_miri(29, 401))
 }
 
 std::thread_local! {

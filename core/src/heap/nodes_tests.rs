@@ -343,7 +343,7 @@ fn a_heap_that_ends_gives_all_nodes_back() {
 
 #[test]
 fn a_refusal_on_the_way_loses_nothing() {
-    for refused in (0..40).step_by(unless_miri(1, 13)) {
+    for refused in (0..40).step_by(unless_miri(1, 19)) {
         let heap = heap::<LOCAL>();
         heap.provider().of(1).refuse(Refuse::FromCall(refused));
         for cpu in [CPUS_EACH, 0, CPUS_EACH + 1] {

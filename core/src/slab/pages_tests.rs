@@ -16,7 +16,7 @@ fn pages_by_bytes(slab: Slab, index: u32) -> u64 {
 
 #[test]
 fn pages_and_objects_agree() {
-    for class in Class::all().step_by(unless_miri(1, 11)) {
+    for class in Class::all().skip(unless_miri(0, 9)).step_by(unless_miri(1, 13)) {
         for turn in 0..3 {
             let slab = slab_of(class, turn);
             let pages = slab.info().slab_pages;
@@ -35,7 +35,7 @@ fn pages_and_objects_agree() {
 
 #[test]
 fn a_page_is_free_when_all_that_touch_it_are() {
-    for class in Class::all().step_by(unless_miri(1, 11)) {
+    for class in Class::all().skip(unless_miri(0, 9)).step_by(unless_miri(1, 13)) {
         let slab = slab_of(class, 1);
         let (objects, pages) = (slab.info().objects, slab.info().slab_pages);
         let used = [objects / 3, objects - 1];

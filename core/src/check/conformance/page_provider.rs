@@ -11,11 +11,11 @@ const SIZES: [usize; 4] = [1, 5, 16, 2];
 
 /// How often a page is reserved and released: more than a leak of a page each
 /// time would let a small arena stand.
-const ROUNDS: usize = if cfg!(miri) { 20 } else { 200 };
+const ROUNDS: usize = if cfg!(miri) { 8 } else { 200 };
 
 /// Every how many words memory is written and looked at, from the last on: all
 /// of them, but in Miri.
-const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
+const STRIDE: usize = if cfg!(miri) { 251 } else { 1 };
 
 /// Machine pages that the checks of one range work on.
 const RANGE: usize = 4;
