@@ -311,7 +311,8 @@ found! {
     a_write_before_a_large_block: Full, "before its start", |heap, block| {
         heap.free(block);
         let block = alloc(heap, LARGE);
-        block.sub(1).write(0x5a);
+        // Another byte, whatever the key has made of it.
+        block.sub(1).write(!block.sub(1).read());
         heap.dealloc(block, LARGE);
     };
     a_double_free_without_layout: Full, "double free", |heap, block| {
@@ -342,7 +343,8 @@ found! {
         heap.realloc(block, SMALL, 100);
     };
     a_write_before_the_start: Moderate, "before its start", |heap, block| {
-        block.sub(1).write(0x5a);
+        // Another byte, whatever the key has made of it.
+        block.sub(1).write(!block.sub(1).read());
         heap.dealloc(block, SMALL);
     };
     a_write_past_the_end: Full, "past its end", |heap, block| {
