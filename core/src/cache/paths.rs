@@ -95,7 +95,7 @@ impl<C: Config> Cache<C> {
             let (stashed, order) = match slot.stash.try_lock() {
                 Some(mut stash) => match stash.take_full(class) {
                     Some(sheaf) => (Some((top, sheaf)), 0),
-                    None => (None, next_order(&mut stash, class, Heat::Again)),
+                    None => (None, self.next_order(lower, &mut stash, class, Heat::Again)),
                 },
                 None => (None, min_order(class)),
             };
@@ -133,7 +133,7 @@ impl<C: Config> Cache<C> {
             let top = slot.tops().get(class);
             if top.is_full()
                 && let Some(mut stash) = slot.stash.try_lock()
-                && let Some(sheaf) = take_empty(&mut stash, class, Heat::of(top))
+                && let Some(sheaf) = self.take_empty(lower, &mut stash, class, Heat::of(top))
             {
                 let count = slot.overflows.count();
                 let done = exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object);
@@ -242,6 +242,29 @@ impl<C: Config> Cache<C> {
         stashed.or_else(|| self.pool.sheaf(&lower.regions, &lower.provider, class, order))
     }
 
+    /// The class's present order; asking again makes the next one larger.
+    #[inline]
+    fn next_order(&self, lower: &Lower<C>, stash: &mut Stash, class: Class, heat: Heat) -> u8 {
+        let order = stash.order(class);
+        if heat == Heat::Again {
+            stash.grow_order(class, || self.budget(lower));
+        }
+        order
+    }
+
+    /// Takes an empty sheaf of that order out of a stash.
+    #[inline(always)]
+    fn take_empty(
+        &self,
+        lower: &Lower<C>,
+        stash: &mut Stash,
+        class: Class,
+        heat: Heat,
+    ) -> Option<Sheaf> {
+        let order = self.next_order(lower, stash, class, heat);
+        stash.take_empty(class, order)
+    }
+
     /// An empty sheaf of the class's present order; asking again makes the
     /// next one larger.
     fn next_empty(
@@ -252,7 +275,7 @@ impl<C: Config> Cache<C> {
         heat: Heat,
     ) -> Option<Sheaf> {
         let order = match slot.stash.try_lock() {
-            Some(mut stash) => next_order(&mut stash, class, heat),
+            Some(mut stash) => self.next_order(lower, &mut stash, class, heat),
             None => min_order(class),
         };
         self.empty_sheaf(lower, slot, class, order)
@@ -320,22 +343,6 @@ impl<C: Config> Cache<C> {
             self.pool.give(sheaf);
         }
     }
-}
-
-/// The class's present order; asking again makes the next one larger.
-fn next_order(stash: &mut Stash, class: Class, heat: Heat) -> u8 {
-    let order = stash.order(class);
-    if heat == Heat::Again {
-        stash.grow_order(class);
-    }
-    order
-}
-
-/// Takes an empty sheaf of that order out of a stash.
-#[inline(always)]
-fn take_empty(stash: &mut Stash, class: Class, heat: Heat) -> Option<Sheaf> {
-    let order = next_order(stash, class, heat);
-    stash.take_empty(class, order)
 }
 
 /// The order of the sheaf of a top that was empty when it was read.

@@ -52,8 +52,14 @@ pub(crate) const fn words(order: u8) -> usize {
 /// the smallest order no more than the class allows.
 #[inline]
 pub(crate) fn capacity(class: Class, order: u8) -> usize {
+    let all = words(order) - 2;
     // Of a larger order, up to the class's largest, all that fit are allowed.
-    (words(order) - 2).min(class.info().sheaf_max as usize)
+    if order == 0 { all.min(class.info().first_sheaf_max.into()) } else { all }
+}
+
+/// Bytes of objects in a sheaf of `order` beyond those that each class may have.
+pub(crate) fn bytes_beyond(class: Class, order: u8) -> usize {
+    (capacity(class, order) * class.size()).saturating_sub(64 << 10)
 }
 
 /// Bytes that CPUs take from each other's caches at a time.
@@ -85,7 +91,7 @@ pub(crate) const fn min_order(class: Class) -> u8 {
 #[inline]
 pub(crate) fn larger_order(class: Class, order: u8) -> u8 {
     let next = order + 1;
-    let allowed = words(next) - 2 <= class.info().sheaf_max as usize;
+    let allowed = words(next) - 2 <= class.info().sheaf_max.into();
     if allowed && usize::from(next) < ORDERS { next } else { order }
 }
 

@@ -24,10 +24,10 @@ fn capacities_fit_blocks_and_classes() {
         for order in 0..=max_order(class) {
             let capacity = capacity(class, order);
             assert!((1..=words(order) - 2).contains(&capacity), "{class:?} {order}");
-            assert!(capacity <= class.info().sheaf_max as usize, "{class:?} {order}");
+            assert!(capacity <= class.info().sheaf_max.into(), "{class:?} {order}");
         }
         let next = max_order(class) + 1;
-        let larger = words(next) - 2 <= class.info().sheaf_max as usize;
+        let larger = words(next) - 2 <= class.info().sheaf_max.into();
         assert!(usize::from(next) == ORDERS || !larger, "{class:?} could have larger sheaves");
     }
 }

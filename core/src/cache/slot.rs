@@ -10,7 +10,9 @@
 use core::ptr::NonNull;
 
 use super::cold::{COLD_MS, bit};
-use super::sheaf::{ORDERS, Sheaf, SheafList, Word, capacity, larger_order, min_order};
+use super::sheaf::{
+    ORDERS, Sheaf, SheafList, Word, bytes_beyond, capacity, larger_order, min_order,
+};
 use super::tops::Tops;
 use crate::base::class::{CLASSES, Class};
 use crate::base::env::{Environment, elapsed_ms};
@@ -176,6 +178,8 @@ pub(crate) struct Stash {
     empties: u32,
     /// Order of the next sheaf of a class: small until the class proves hot.
     order: [u8; CLASSES],
+    /// Bytes of objects in sheaves of these orders beyond those that each class may have.
+    grown: usize,
     /// Bytes of objects in full sheaves but for the first of each class, which is free:
     /// a class whose need swings about the end of a sheaf has one more, as in Bonwick's
     /// pairs of magazines (Bonwick and Adams, USENIX 2001).
@@ -202,6 +206,7 @@ impl Stash {
             empty: [const { SheafList::new() }; ORDERS],
             empties: 0,
             order: FIRST_ORDERS,
+            grown: 0,
             beyond: 0,
             victim: 0,
             calls: [0; CLASSES],
@@ -333,11 +338,20 @@ impl Stash {
         self.order[class.index()]
     }
 
-    /// Makes the next sheaf of a class twice as large, if the class allows.
-    pub(crate) fn grow_order(&mut self, class: Class) {
+    /// Makes the next sheaf of a class twice as large, if the class allows, and the
+    /// `budget` of what sheaves hold beyond 64 KiB each. So a few classes of large objects
+    /// have large sheaves, and many have not.
+    #[inline]
+    pub(crate) fn grow_order(&mut self, class: Class, budget: impl FnOnce() -> usize) {
         self.missed |= bit(class);
         let order = &mut self.order[class.index()];
-        *order = larger_order(class, *order);
+        let larger = larger_order(class, *order);
+        let more = bytes_beyond(class, larger) - bytes_beyond(class, *order);
+        if more > 0 && self.grown + self.beyond + more > 2 * budget() {
+            return;
+        }
+        self.grown += more;
+        *order = larger;
     }
 
     /// The classes, a bit each, that have missed nothing since the last look;
@@ -355,7 +369,9 @@ impl Stash {
     pub(super) fn cool(&mut self, class: Class) -> Option<Sheaf> {
         let sheaf = self.pop_full(class);
         if sheaf.is_none() {
-            self.order[class.index()] = min_order(class);
+            let order = &mut self.order[class.index()];
+            self.grown -= bytes_beyond(class, *order);
+            *order = min_order(class);
             self.calls[class.index()] = 0;
         }
         sheaf
@@ -364,6 +380,7 @@ impl Stash {
     /// Starts small again.
     pub(crate) fn reset_orders(&mut self) {
         self.order = FIRST_ORDERS;
+        self.grown = 0;
     }
 
     /// Bytes of objects in stashed sheaves.

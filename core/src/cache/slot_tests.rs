@@ -126,7 +126,8 @@ enum Action {
     TakeFull(Class),
     PutEmpty(Class, u8),
     TakeEmpty(Class),
-    Grow(Class),
+    Grow(Class, usize),
+    Cool(Class),
     Reset,
 }
 
@@ -135,13 +136,14 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     let class =
         || prop::sample::select(std::vec![1u8, 2, 8, 20, 43, 44]).prop_map(Class::from_index);
     let order = || 0..ORDERS as u8;
-    let budget = prop::sample::select(std::vec![0usize, 48, 5000, 64 << 10, 2 << 20]);
+    let budget = || prop::sample::select(std::vec![0usize, 48, 5000, 64 << 10, 2 << 20]);
     let action = prop_oneof![
-        8 => (class(), order(), budget).prop_map(|(class, order, b)| Action::PutFull(class, order, b)),
+        8 => (class(), order(), budget()).prop_map(|(class, order, b)| Action::PutFull(class, order, b)),
         4 => class().prop_map(Action::TakeFull),
         4 => (class(), order()).prop_map(|(class, order)| Action::PutEmpty(class, order)),
         3 => class().prop_map(Action::TakeEmpty),
-        2 => class().prop_map(Action::Grow),
+        4 => (class(), budget()).prop_map(|(class, budget)| Action::Grow(class, budget)),
+        1 => class().prop_map(Action::Cool),
         1 => Just(Action::Reset),
     ];
     prop::collection::vec(action, 1..unless_miri(200, 40))
@@ -159,14 +161,32 @@ proptest! {
                 Action::TakeFull(class) => model.take_full(class),
                 Action::PutEmpty(class, order) => model.put_empty(class, order),
                 Action::TakeEmpty(class) => model.take_empty(class),
-                Action::Grow(class) => {
+                Action::Grow(class, budget) => {
                     let before = model.stash.order(class);
-                    model.stash.grow_order(class);
-                    prop_assert_eq!(model.stash.order(class), (before + 1).min(max_order(class)));
+                    model.stash.grow_order(class, || budget);
+                    let (order, larger) = (model.stash.order(class), larger_order(class, before));
+                    let more = bytes_beyond(class, larger) - bytes_beyond(class, before);
+                    let fits = |held| model.stash.beyond + held <= 2 * budget;
+                    if order == before {
+                        let full = !fits(model.stash.grown + more);
+                        prop_assert!(larger == before || full, "held back without need");
+                    } else {
+                        prop_assert_eq!(order, larger);
+                        prop_assert!(more == 0 || fits(model.stash.grown), "beyond the budget");
+                    }
+                }
+                Action::Cool(class) => {
+                    while let Some(sheaf) = model.stash.cool(class) {
+                        model.expect(class, sheaf);
+                    }
+                    model.calls.remove(&class.index());
+                    prop_assert_eq!(model.stash.order(class), min_order(class));
                 }
                 Action::Reset => model.stash.reset_orders(),
             }
             prop_assert_eq!(model.stash.bytes(), model.bytes(), "bytes add up");
+            let grown = Class::all().map(|class| bytes_beyond(class, model.stash.order(class)));
+            prop_assert_eq!(model.stash.grown, grown.sum::<usize>(), "orders add up");
         }
         while let Some(empty) = model.stash.take_any_empty() {
             let order = empty.order();
