@@ -19,7 +19,7 @@ const ADVICE: [&str; 2] = [
 const NOWHERE: &str = "";
 
 /// Runs one case, preloaded and linked statically.
-fn ends_with_report(case: &str, kinds: &[&str], place: &str) -> Result<()> {
+fn ends_with_report(case: &str, kinds: &[&str], places: &[&str]) -> Result<()> {
     for linkage in [Linkage::Preload, Linkage::Static] {
         let program = Source::new("misuse.c").program(linkage)?;
         let outcome = program.run()?.arg(case).outcome()?;
@@ -35,8 +35,12 @@ fn ends_with_report(case: &str, kinds: &[&str], place: &str) -> Result<()> {
             kinds.iter().any(|kind| report.contains(kind)) && report.contains(pointer),
             "{case}, {linkage:?}: {report:?} does not name {kinds:?} and {pointer}"
         );
-        ensure!(report.contains(place), "{case}, {linkage:?}: {report:?} does not say {place:?}");
-        ensure!(place != NOWHERE || !report.contains("(in "), "{case}, {linkage:?}: {report:?}");
+        let nowhere = !report.contains("(in ");
+        let is_at = |place: &&str| if *place == NOWHERE { nowhere } else { report.contains(place) };
+        ensure!(
+            places.iter().any(is_at),
+            "{case}, {linkage:?}: {report:?} does not say {places:?}"
+        );
         let advice = outcome.stderr.lines().filter(|line| ADVICE.contains(line));
         ensure!(advice.count() == 1, "what to do next is missing: {}", outcome.describe());
     }
@@ -44,11 +48,11 @@ fn ends_with_report(case: &str, kinds: &[&str], place: &str) -> Result<()> {
 }
 
 macro_rules! misuse {
-    ($($case:ident => $($kind:literal)|+, $place:expr;)+) => {
+    ($($case:ident => $($kind:literal)|+, $($place:tt)|+;)+) => {
         $(
             #[test]
             fn $case() -> Result<()> {
-                ends_with_report(stringify!($case), &[$($kind),+], $place)
+                ends_with_report(stringify!($case), &[$($kind),+], &[$($place),+])
             }
         )+
 
@@ -59,15 +63,16 @@ macro_rules! misuse {
 misuse! {
     double_free_of_16 => "double free", "(in a slab of blocks of 16 bytes)";
     double_free_of_100 => "double free", "(in a slab of blocks of 112 bytes)";
-    double_free_of_1024 => "double free", "(in a slab of blocks of 1024 bytes)";
+    // Its slab may have gone back between the second free and the third.
+    double_free_of_1024 => "double free", "(in a slab of blocks of 1024 bytes)" | "(in free memory)";
     double_free_of_8192 => "double free", "(in a slab of blocks of 8192 bytes)";
     late_double_free => "double free", "(in a slab of blocks of 64 bytes)";
     // Its pages may be free by then, or another's.
-    late_double_free_of_a_retired_slab => "double free" | "invalid pointer", ": ";
+    late_double_free_of_a_retired_slab => "double free" | "invalid pointer", "(in ";
     interleaved_double_free => "double free", "(in a slab of blocks of ";
-    double_free_of_100_kib => "double free", ": ";
-    double_free_of_1_mib => "double free", ": ";
-    double_free_of_64_mib => "double free", NOWHERE;
+    double_free_of_100_kib => "double free", "(in ";
+    double_free_of_1_mib => "double free", "(in ";
+    double_free_of_64_mib => "double free", "(in free memory)";
     free_of_a_stack_address => "invalid pointer", NOWHERE;
     free_of_a_static_address => "invalid pointer", NOWHERE;
     free_before_any_allocation => "invalid pointer", NOWHERE;

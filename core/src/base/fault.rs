@@ -49,6 +49,8 @@ pub enum Place {
     Slab(usize),
     /// A run of so many bytes, in use for a large block.
     Run(usize),
+    /// No block's: what was there has gone back to the heap.
+    Free,
 }
 
 impl fmt::Display for Place {
@@ -56,6 +58,7 @@ impl fmt::Display for Place {
         match self {
             Self::Slab(bytes) => write!(f, "a slab of blocks of {bytes} bytes"),
             Self::Run(bytes) => write!(f, "a run of {bytes} bytes"),
+            Self::Free => f.write_str("free memory"),
         }
     }
 }

@@ -72,14 +72,14 @@ impl Located<'_> {
         (self.page - page < len).then_some(Self { region: self.region, page })
     }
 
-    /// What the page belongs to, for reports; `None` where it is free.
-    pub(crate) fn place(&self) -> Option<Place> {
+    /// What the page belongs to, for reports.
+    pub(crate) fn place(&self) -> Place {
         let class = self.class();
         if class.is_small() {
-            return Some(Place::Slab(class.size()));
+            return Place::Slab(class.size());
         }
-        let run = self.used_run_around()?.run()?;
-        Some(Place::Run(run.bytes()))
+        let run = self.used_run_around().and_then(|start| start.run());
+        run.map_or(Place::Free, |run| Place::Run(run.bytes()))
     }
 
     /// The node of the page (NU1).

@@ -109,7 +109,7 @@ impl<C: Config> Regions<C> {
     /// A fault at a pointer, with what is known of its page; no lock.
     #[cold]
     pub(crate) fn fault_at(&self, kind: FaultKind, pointer: *const u8) -> Fault {
-        let place = self.locate(pointer).and_then(|at| at.place());
+        let place = self.locate(pointer).map(|at| at.place());
         Fault { place, ..Fault::new(kind, pointer) }
     }
 
