@@ -59,15 +59,14 @@ fn the_child_takes_the_caches_and_the_numbers_of_lost_threads() {
     let ending = &OwnedHeap::new().expect("memory");
     use_heap(&HEAP);
     thread::scope(|scope| {
-        for _ in 0..BESIDE {
-            scope.spawn(|| {
-                use_heap(&HEAP);
-                use_heap(&**ending);
-                ready.wait();
-                done.wait();
-                use_heap(&HEAP);
-            });
-        }
+        let beside = || {
+            use_heap(&HEAP);
+            use_heap(&**ending);
+            ready.wait();
+            done.wait();
+            use_heap(&HEAP);
+        };
+        let threads: Vec<_> = (0..BESIDE).map(|_| scope.spawn(beside)).collect();
         ready.wait();
         HEAP.before_fork();
         // SAFETY: the child runs code of this test alone and ends by `_exit`.
@@ -84,6 +83,8 @@ fn the_child_takes_the_caches_and_the_numbers_of_lost_threads() {
         done.wait();
         assert_eq!(waited, pid);
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "status {status:#x}");
+        // The scope waits for what they do, a join also for what is done at their ends.
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
     // Nor does the end of a thread leave its caches where nobody gets at them.
     assert!(goes_back(&HEAP) && goes_back(&**ending));
