@@ -63,7 +63,7 @@ fn short_script() -> Vec<Action> {
 /// taken.
 fn play(what: AtLock, script: &[Action]) -> usize {
     let mut model = Model::new(Arena::new(4096, Capabilities::all(), 1 << 30));
-    let heap = model.heap;
+    let heap = model.heap();
     HEAP.set(Some(heap));
     at_locks(what);
     for &action in script {

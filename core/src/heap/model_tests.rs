@@ -74,7 +74,8 @@ enum Action {
 }
 
 struct Model<C: Config<Pages = Arena>> {
-    heap: &'static Heap<C>,
+    /// Out of a box, which [`finish`](Self::finish) makes of it again.
+    owner: NonNull<Heap<C>>,
     blocks: Vec<Block>,
     seed: u8,
     /// Whether commit and release may be refused one after the other: what was
@@ -100,9 +101,13 @@ impl Model<LocalConfig<Arena, TestEnv>> {
 
 impl<C: Config<Pages = Arena>> Model<C> {
     fn with(arena: Arena, front: C::Front) -> Self {
-        // Slots live for ever.
-        let heap = for_ever(Heap::new(arena, front));
-        Self { heap, blocks: Vec::new(), seed: 0, lossy: false }
+        let owner = NonNull::from(for_ever(Heap::new(arena, front)));
+        Self { owner, blocks: Vec::new(), seed: 0, lossy: false }
+    }
+
+    fn heap(&self) -> &'static Heap<C> {
+        // SAFETY: lives until `finish`, which nothing comes after.
+        unsafe { self.owner.as_ref() }
     }
 
     fn enter(&mut self, start: *mut u8, size: usize, layout: Option<Layout>) -> bool {
@@ -112,7 +117,7 @@ impl<C: Config<Pages = Arena>> Model<C> {
         let align = layout.map_or(if size > 8 { 16 } else { 8 }, |layout| layout.align());
         let (first, last) = new.ends();
         assert!(first.is_multiple_of(align), "{new:?} is not aligned");
-        assert!(self.heap.usable_size(start) >= Some(size.max(1)), "{new:?} is too small");
+        assert!(self.heap().usable_size(start) >= Some(size.max(1)), "{new:?} is too small");
         for other in &self.blocks {
             let (from, to) = other.ends();
             assert!(last < from || to < first, "{new:?} overlaps {other:?}");
@@ -124,7 +129,7 @@ impl<C: Config<Pages = Arena>> Model<C> {
 
     fn alloc(&mut self, size: usize, layout: Option<Layout>, zero: bool) -> bool {
         let class = Class::for_malloc(size);
-        let heap = self.heap;
+        let heap = self.heap();
         let start = match (layout, zero) {
             (Some(layout), false) => heap.alloc(layout),
             (Some(layout), true) => heap.alloc_zeroed(layout),
@@ -145,8 +150,8 @@ impl<C: Config<Pages = Arena>> Model<C> {
         // SAFETY: live, and forgotten; of that layout.
         unsafe {
             match block.layout.filter(|_| !unsized_) {
-                Some(layout) => self.heap.dealloc(block.start, layout),
-                None => self.heap.free(block.start),
+                Some(layout) => self.heap().dealloc(block.start, layout),
+                None => self.heap().free(block.start),
             }
         }
     }
@@ -157,8 +162,8 @@ impl<C: Config<Pages = Arena>> Model<C> {
         // SAFETY: live; of that layout.
         let moved = unsafe {
             match block.layout {
-                Some(layout) => self.heap.realloc(block.start, layout, size),
-                None => self.heap.realloc_unsized(block.start, size, Caller::UNKNOWN),
+                Some(layout) => self.heap().realloc(block.start, layout, size),
+                None => self.heap().realloc_unsized(block.start, size, Caller::UNKNOWN),
             }
         };
         let Some(start) = NonNull::new(moved) else {
@@ -192,7 +197,7 @@ impl<C: Config<Pages = Arena>> Model<C> {
                 self.blocks.len().checked_sub(1).is_none_or(|newest| self.realloc(newest, size))
             }
             Action::Reclaim => {
-                self.heap.reclaim();
+                self.heap().reclaim();
                 true
             }
             Action::Wait(ms) => {
@@ -208,29 +213,29 @@ impl<C: Config<Pages = Arena>> Model<C> {
 
     /// live + free + cached + parked = capacity, and no reservation is lost.
     fn check(&self) {
-        let stats = self.heap.stats();
-        let usable = |block: &Block| self.heap.usable_size(block.start).expect("a live block");
+        let stats = self.heap().stats();
+        let usable = |block: &Block| self.heap().usable_size(block.start).expect("a live block");
         let live: usize = self.blocks.iter().map(usable).sum();
         assert_eq!(stats.live_bytes(), live, "{stats:?}");
         assert!(stats.slab_free_bytes + stats.cached_bytes <= stats.slab_bytes, "{stats:?}");
-        let reserved = self.heap.provider().reserved();
+        let reserved = self.heap().provider().reserved();
         assert!(stats.reserved == reserved || self.lossy, "a reservation is lost: {stats:?}");
     }
 
     fn finish(mut self) {
-        self.heap.provider().refuse(Refuse::Nothing);
+        self.heap().provider().refuse(Refuse::Nothing);
         while !self.blocks.is_empty() {
             self.free(0, self.blocks.len().is_multiple_of(2));
         }
-        self.heap.check().expect("a whole heap");
-        self.heap.reclaim();
+        self.heap().check().expect("a whole heap");
+        self.heap().reclaim();
         self.check();
-        self.heap.check().expect("a whole heap");
-        let stats = self.heap.stats();
+        self.heap().check().expect("a whole heap");
+        let stats = self.heap().stats();
         assert_eq!((stats.slabs, stats.cached_bytes, stats.parked_bytes), (0, 0, 0), "{stats:?}");
-        // SAFETY: from `Box::leak`; slots live as long as their heap, which
+        // SAFETY: out of a box, and kept; slots live as long as their heap, which
         // nobody uses any more.
-        drop(unsafe { Box::from_raw(core::ptr::from_ref(self.heap).cast_mut()) });
+        drop(unsafe { Box::from_raw(self.owner.as_ptr()) });
     }
 }
 
@@ -324,7 +329,7 @@ proptest! {
         for (number, &(interrupted, action)) in actions.iter().enumerate() {
             if number == from {
                 model.lossy = matches!(refuse, Refuse::FromCall(_));
-                model.heap.provider().refuse(refuse);
+                model.heap().provider().refuse(refuse);
             }
             let mut act = || model.act(action);
             if interrupted { interrupt(act) } else { act() };
@@ -366,12 +371,12 @@ fn script(rounds: usize) -> Vec<Action> {
 /// calls may be refused.
 fn play(page: usize, can: Capabilities, refuse: Refuse) -> usize {
     let mut model = Model::new(Arena::new(page, can, 1 << 30));
-    model.heap.provider().refuse(refuse);
+    model.heap().provider().refuse(refuse);
     model.lossy = matches!(refuse, Refuse::FromCall(_));
     for action in script(2) {
         model.act(action);
     }
-    let provider = model.heap.provider();
+    let provider = model.heap().provider();
     let calls = provider.calls();
     if refuse == Refuse::Nothing {
         use Call::{Commit, Purge, Release, Remap, Reserve};
@@ -380,8 +385,8 @@ fn play(page: usize, can: Capabilities, refuse: Refuse) -> usize {
         assert_eq!(provider.not_called(&all[..4 + usize::from(commits)]), []);
     }
     model.check();
-    model.heap.check().expect("a whole heap");
-    model.heap.provider().refuse(Refuse::Nothing);
+    model.heap().check().expect("a whole heap");
+    model.heap().provider().refuse(Refuse::Nothing);
     for action in script(1) {
         assert!(model.act(action), "{action:?} after {refuse:?}");
     }
