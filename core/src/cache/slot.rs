@@ -254,8 +254,9 @@ impl Stash {
     }
 
     /// Gives a full sheaf up when it [`exceeds`](Self::exceeds) the budget: one that was
-    /// uncalled for, one of the other classes in turn or, when they have none to spare, of `newest`. One small
-    /// sheaf may not outweigh a large one, so once may not be enough.
+    /// uncalled for, one of the other classes in turn or, when they have none to spare,
+    /// of `newest`. One small sheaf may not outweigh a large one, so once may not be
+    /// enough.
     pub(crate) fn shed(&mut self, newest: Class, budget: usize) -> Option<Shed> {
         if !self.exceeds(budget) {
             return None;
@@ -339,8 +340,9 @@ impl Stash {
     }
 
     /// Makes the next sheaf of a class twice as large, if the class allows, and the
-    /// `budget` of what sheaves hold beyond 64 KiB each. So a few classes of large objects
-    /// have large sheaves, and many have not.
+    /// `budget`, twice, of what sheaves hold beyond 64 KiB each and of what is stashed
+    /// and counted. So a few classes of large objects have large sheaves, and many have
+    /// not.
     #[inline]
     pub(crate) fn grow_order(&mut self, class: Class, budget: impl FnOnce() -> usize) {
         self.missed |= bit(class);
