@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::ptr::from_ref;
+use core::ptr::{NonNull, from_ref};
 
 use super::frontend::{Current, FrontEnd, Resettable};
 use super::sheaf::Top;
@@ -15,13 +15,22 @@ use crate::base::fault::{Fault, FaultKind};
 /// One cache, for callers that never meet: see
 /// [`LocalHeap`](crate::heap::LocalHeap), whose type sees to that, and
 /// [`of_one_thread`](Self::of_one_thread).
+///
+/// Pointers, not references: a heap that is dropped gives its slot's memory back
+/// while it is an argument, and references in it would promise that the memory
+/// lasts until its drop returns. They are to a slot, and to its tops or `STOPPED`:
+/// memory that is never anything else (C2) until the front end is reset (E1).
 #[derive(Debug)]
 pub struct Alone<E: Environment> {
     /// What fast paths use: `STOPPED` where there is no cache.
-    tops: Cell<&'static Tops>,
-    slot: Cell<Option<&'static Slot<E>>>,
+    tops: Cell<NonNull<Tops>>,
+    slot: Cell<Option<NonNull<Slot<E>>>>,
     owner: Cell<Owner>,
 }
+
+/// The tops of a heap without a cache, which are never written.
+// SAFETY: the address of a static.
+const NO_TOPS: NonNull<Tops> = unsafe { NonNull::new_unchecked((&raw const STOPPED).cast_mut()) };
 
 // SAFETY: by the contract of `new` no two calls overlap, whoever makes them.
 unsafe impl<E: Environment> Sync for Alone<E> {}
@@ -49,7 +58,7 @@ impl<E: Environment> Alone<E> {
     /// nothing that interrupts it uses the heap; or the heap is handed over.
     #[must_use]
     pub const unsafe fn new() -> Self {
-        Self { tops: Cell::new(&STOPPED), slot: Cell::new(None), owner: Cell::new(Owner::Any) }
+        Self { tops: Cell::new(NO_TOPS), slot: Cell::new(None), owner: Cell::new(Owner::Any) }
     }
 
     /// The same for a heap that is never handed over. With debug assertions each
@@ -73,6 +82,12 @@ impl<E: Environment> Alone<E> {
         if let Owner::Thread(_) = self.owner.get() {
             self.owner.set(Owner::First);
         }
+    }
+
+    #[inline(always)]
+    fn tops(&self) -> &Tops {
+        // SAFETY: tops, and never anything else (C2, E1).
+        unsafe { self.tops.get().as_ref() }
     }
 
     #[inline(always)]
@@ -100,61 +115,59 @@ unsafe impl<E: Environment> FrontEnd<E> for Alone<E> {
     fn pop(&self, class: Class) -> *mut u8 {
         self.check_caller();
         // SAFETY: nobody else is here.
-        unsafe { self.tops.get().pop(class) }
+        unsafe { self.tops().pop(class) }
     }
 
     #[inline(always)]
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         self.check_caller();
         // SAFETY: nobody else is here; the rest by the contract.
-        unsafe { self.tops.get().push(class, object) }
+        unsafe { self.tops().push(class, object) }
     }
 
     #[inline(always)]
     unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
         self.check_caller();
         // SAFETY: nobody else is here; the rest by the contract.
-        unsafe { self.tops.get().push_even(class, object) }
+        unsafe { self.tops().push_even(class, object) }
     }
 
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
-        let tops = self.tops.get();
         // SAFETY: nobody else is here; the rest by the contract; `STOPPED` is
         // never written.
-        !core::ptr::eq(tops, &raw const STOPPED) && unsafe { tops.swap(class, expected, new) }
+        self.tops.get() != NO_TOPS && unsafe { self.tops().swap(class, expected, new) }
     }
 
     fn current(&self) -> Current<'_, E> {
         self.check_caller();
         match self.slot.get() {
             None => Current::Absent,
-            Some(_) if core::ptr::eq(self.tops.get(), &raw const STOPPED) => Current::Stopped,
-            Some(slot) => Current::Slot(slot),
+            Some(_) if self.tops.get() == NO_TOPS => Current::Stopped,
+            // SAFETY: a slot, and never anything else (C2, E1).
+            Some(slot) => Current::Slot(unsafe { slot.as_ref() }),
         }
     }
 
     fn attach(&self, slot: &'static Slot<E>) -> bool {
         let attached = self.slot.get().is_none();
         if attached {
-            self.slot.set(Some(slot));
-            self.tops.set(slot.tops());
+            self.slot.set(Some(NonNull::from(slot)));
+            self.tops.set(NonNull::from(slot.tops()));
         }
         attached
     }
 
     fn stop(&self, slot: &Slot<E>) -> bool {
-        let runs = core::ptr::eq(self.tops.get(), slot.tops());
+        let runs = self.tops.get() == NonNull::from(slot.tops());
         if runs {
-            self.tops.set(&STOPPED);
+            self.tops.set(NO_TOPS);
         }
         runs
     }
 
     fn restart(&self, slot: &Slot<E>) {
-        if let Some(own) = self.slot.get()
-            && core::ptr::eq(own, slot)
-        {
-            self.tops.set(own.tops());
+        if self.slot.get() == Some(NonNull::from(slot)) {
+            self.tops.set(NonNull::from(slot.tops()));
         }
     }
 }
@@ -162,7 +175,7 @@ unsafe impl<E: Environment> FrontEnd<E> for Alone<E> {
 // SAFETY: slots are known to the cells alone, which are as new afterwards.
 unsafe impl<E: Environment> Resettable<E> for Alone<E> {
     fn reset(&mut self) {
-        self.tops.set(&STOPPED);
+        self.tops.set(NO_TOPS);
         self.slot.set(None);
     }
 }
