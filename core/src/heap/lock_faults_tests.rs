@@ -70,6 +70,8 @@ fn play(what: AtLock, script: &[Action]) -> usize {
         assert!(model.act(action), "{action:?} with {what:?}");
     }
     let locks = at_locks(AtLock::Nothing);
+    // Before the heap ends.
+    HEAP.set(None);
     for (layout, held) in LAYOUTS.into_iter().zip(HELD.take()) {
         if let Some(held) = held {
             // SAFETY: the handler's, which does not run any more.
