@@ -111,7 +111,7 @@ fn every_lock_is_found_taken_in_turn() {
     let script = script(2);
     let locks = find_taken(&script, step());
     assert!(locks > unless_miri(500, 200), "{locks} locks");
-    for step in [2, 3, 5] {
+    for step in [3, 2, 5].into_iter().take(unless_miri(3, 1)) {
         play(AtLock::TakenEach(step), &script);
     }
 }

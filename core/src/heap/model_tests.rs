@@ -402,10 +402,10 @@ fn every_call_refused_in_turn_alone_and_for_good() {
         assert!(calls > 10, "{calls} calls");
         let mut number = 0;
         while play(page, can, Refuse::Call(number)) > number {
-            number += unless_miri(1, 29);
+            number += unless_miri(1, 83);
         }
         assert!(number >= calls / 2, "{number} of {calls}");
-        for first in (0..calls).step_by(unless_miri(7, 101)) {
+        for first in (0..calls).step_by(unless_miri(7, 211)) {
             play(page, can, Refuse::FromCall(first));
         }
     }
