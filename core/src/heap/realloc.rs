@@ -28,8 +28,10 @@ const REMAP_PAGES: u32 = 32;
 /// times its length free behind it, so that it grows there next time ...
 const ROOM_FACTOR: u32 = 7;
 
-/// ... but no more pages than this.
-const ROOM_PAGES: u32 = 4096;
+/// ... but no more pages than this. Four times as many took a tenth less time in
+/// buffers that grow to 4 MiB, and a tenth more memory: for descriptors, of an address
+/// space that few blocks are in.
+const ROOM_PAGES: u32 = 1024;
 
 /// A run that would lose less than a quarter, and no more than this, is left
 /// as it is: it is likely to grow again.
@@ -208,17 +210,17 @@ impl<C: Config> Heap<C> {
             .regions
             .take_roomy(&self.lower.provider, near, pages, align, class, room)
             .ok()?;
-        if self.remap(pointer, old, run.start) {
+        let left = if self.remap(pointer, old, run.start) {
             // The old pages have nothing behind them any more.
-            self.give_or_fault(pointer, Contents::Zero);
+            Contents::Zero
         } else {
             // SAFETY: both are ours, of at least so many bytes; different
-            // runs do not overlap. The old block is given up by the contract.
-            unsafe {
-                pointer.copy_to_nonoverlapping(run.start, kept.min(new.size()));
-                self.free_raw(pointer);
-            }
-        }
+            // runs do not overlap.
+            unsafe { pointer.copy_to_nonoverlapping(run.start, kept.min(new.size())) };
+            Contents::Dirty
+        };
+        // Not cached: who grows next takes a place with room, where this one may be.
+        self.give_or_fault(pointer, left);
         Some(run.start)
     }
 
