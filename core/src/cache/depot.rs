@@ -42,6 +42,7 @@ impl<C: Config> Depot<C> {
     }
 
     /// Takes a full sheaf.
+    #[inline]
     pub(crate) fn take(&self, class: Class) -> Option<Sheaf> {
         // Relaxed: who comes too early goes on to the slabs.
         if !self.stocked[class.index()].load(Relaxed) {

@@ -12,7 +12,6 @@ use super::frontend::{Current, FrontEnd, NoSuchCpu, Resettable};
 use super::place::Place;
 use super::sheaf::Top;
 use super::slot::Slot;
-use super::tops::Tops;
 use crate::base::class::Class;
 use crate::base::env::Environment;
 use crate::provider::Node;
@@ -83,11 +82,12 @@ impl<P, E: Environment, const N: usize> Guarded<P, E, N> {
         Self { places: [const { Place::new() }; N], types: PhantomData }
     }
 
-    /// What the fast paths of a CPU act on; `None` where the number has no cache.
-    /// For front ends around this one, whose callers are alone on the CPU.
+    /// What the fast paths of a CPU act on is in its place; `None` where the number
+    /// has no cache. For front ends around this one, whose callers are alone on the
+    /// CPU.
     #[inline(always)]
-    pub fn tops_of(&self, cpu: usize) -> Option<&Tops> {
-        self.places.get(cpu).map(Place::tops)
+    pub fn place_of(&self, cpu: usize) -> Option<&Place> {
+        self.places.get(cpu)
     }
 
     fn index_of(&self, slot: &Slot<E>) -> Option<usize> {

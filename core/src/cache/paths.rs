@@ -231,6 +231,7 @@ impl<C: Config> Cache<C> {
     }
 
     /// An empty sheaf of an order.
+    #[inline]
     fn empty_sheaf(
         &self,
         lower: &Lower<C>,

@@ -58,6 +58,7 @@ pub(crate) fn capacity(class: Class, order: u8) -> usize {
 }
 
 /// Bytes of objects in a sheaf of `order` beyond those that each class may have.
+#[inline]
 pub(crate) fn bytes_beyond(class: Class, order: u8) -> usize {
     (capacity(class, order) * class.size()).saturating_sub(64 << 10)
 }
@@ -242,6 +243,7 @@ impl Sheaf {
     ///
     /// Caller: the block is ours, of `words(order)` words, aligned to
     /// [`SHEAF_ALIGN`], and no object is in it.
+    #[inline]
     pub(crate) unsafe fn format(block: NonNull<Word>, class: Class, order: u8) -> Self {
         // SAFETY: by the contract.
         unsafe { Self::format_for(block, capacity(class, order), order) }
@@ -285,6 +287,7 @@ impl Sheaf {
     ///
     /// Caller: as for [`from_top`](Self::from_top); the sheaf is of `class`, one of
     /// small objects, and empty or full as said.
+    #[inline]
     pub(crate) unsafe fn from_end(top: Top, class: Class, end: End) -> Self {
         let len = match end {
             End::Empty => 0,
@@ -428,6 +431,7 @@ impl SheafList {
     }
 
     /// Takes the newest sheaf; `len` objects are in it.
+    #[inline]
     pub(crate) fn pop(&mut self, len: impl FnOnce(u8) -> usize) -> Option<Sheaf> {
         let block = NonNull::new(self.head)?.cast::<Word>();
         let mut sheaf = Sheaf { block, len: 0 };

@@ -284,6 +284,7 @@ impl Stash {
     }
 
     /// Takes an empty sheaf of an order, formatted for the class.
+    #[inline]
     pub(crate) fn take_empty(&mut self, class: Class, order: u8) -> Option<Sheaf> {
         let sheaf = self.empty[usize::from(order)].pop(|_| 0)?;
         self.empties -= 1;
@@ -293,6 +294,7 @@ impl Stash {
 
     /// Stashes a full sheaf whatever the budget: the next call of
     /// [`shed`](Self::shed) makes up for it.
+    #[inline]
     pub(crate) fn keep_full(&mut self, class: Class, sheaf: Sheaf) {
         let calls = self.calls[class.index()];
         self.calls[class.index()] = calls.saturating_sub(1);
@@ -308,12 +310,14 @@ impl Stash {
     }
 
     /// Keeps an empty sheaf, even one too many.
+    #[inline]
     pub(crate) fn keep_empty(&mut self, sheaf: Sheaf) {
         self.empties += 1;
         self.empty[usize::from(sheaf.order())].push(sheaf);
     }
 
     /// Gives an empty sheaf up when there are more than enough.
+    #[inline]
     pub(crate) fn surplus(&mut self) -> Option<Sheaf> {
         if self.empties > EMPTIES_MAX { self.take_any_empty() } else { None }
     }

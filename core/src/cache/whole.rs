@@ -105,6 +105,7 @@ impl<C: Config> Cache<C> {
 
     /// Bytes of objects that one slot may stash: a fourth of the heap for
     /// two slots, less when more share it. A fixed cap bloats small programs.
+    #[inline]
     pub(super) fn budget(&self, lower: &Lower<C>) -> usize {
         if self.registry.is_short() {
             return 0;

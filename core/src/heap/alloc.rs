@@ -87,6 +87,14 @@ impl<C: Config> Heap<C> {
             }
             return hit;
         }
+        self.alloc_closed(layout, fill)
+    }
+
+    /// While the front end is not open for hits. Not a part of
+    /// [`alloc_medium`](Self::alloc_medium): it would save registers for this.
+    #[cold]
+    #[inline(never)]
+    fn alloc_closed(&self, layout: Layout, fill: Fill) -> *mut u8 {
         if Self::checks_calls() {
             return self.alloc_checked(layout, fill, Caller::UNKNOWN);
         }
@@ -211,6 +219,7 @@ impl<C: Config> Heap<C> {
         self.alloc_checked(layout, fill, caller)
     }
 
+    #[inline]
     pub(super) fn alloc_uncached(&self, layout: Layout, class: Class, fill: Fill) -> *mut u8 {
         self.lower.front.prepare();
         self.free_deferred();
@@ -274,6 +283,7 @@ impl<C: Config> Heap<C> {
 }
 
 /// Pages of a run for `size` bytes of a class that is not a small one.
+#[inline]
 pub(super) fn pages_for(class: Class, size: usize) -> Option<PageCount> {
     if class.is_run() { Some(class.pages()) } else { PageCount::covering(size.max(1)) }
 }

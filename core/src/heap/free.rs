@@ -85,22 +85,21 @@ impl<C: Config> Heap<C> {
     /// Sizes from [`TABLED`] on.
     #[inline(never)]
     fn dealloc_medium(&self, pointer: NonNull<u8>, layout: Layout) {
-        if Self::checks_calls() {
-            return self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
-        }
         let class = Self::class(layout);
         // SAFETY: the contract of `dealloc`, and a live block has been given out.
         let push = || unsafe { self.lower.front.push_first(class, pointer.as_ptr()) };
-        if !(is_of_a_class(pointer) && push()) {
-            self.free_medium_slow(pointer, class);
+        if Self::checks_calls() || !is_of_a_class(pointer) || !push() {
+            self.dealloc_medium_slow(pointer, layout, class);
         }
     }
 
     /// Also for what no cache holds: a sampled block, or none.
     #[cold]
     #[inline(never)]
-    fn free_medium_slow(&self, pointer: NonNull<u8>, class: Class) {
-        if is_of_a_class(pointer) {
+    fn dealloc_medium_slow(&self, pointer: NonNull<u8>, layout: Layout, class: Class) {
+        if Self::checks_calls() {
+            self.free_checked(pointer, Some(layout), Caller::UNKNOWN);
+        } else if is_of_a_class(pointer) {
             self.free_slow(pointer, class);
         } else if !self.free_sampled(pointer, Caller::UNKNOWN) {
             self.fault(FaultKind::InvalidPointer, pointer);

@@ -136,6 +136,7 @@ impl<C: Config> Regions<C> {
     /// # Errors
     ///
     /// As [`take`](Self::take).
+    #[inline]
     pub(crate) fn take_roomy(
         &self,
         provider: &C::Pages,

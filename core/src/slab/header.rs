@@ -336,6 +336,7 @@ impl Slab {
     }
 
     /// The index of the object that starts at `address`.
+    #[inline]
     pub(crate) fn index_of(self, address: usize) -> Result<u32, BadObject> {
         let info = self.info();
         let offset = address.wrapping_sub(self.header().first.addr().get());

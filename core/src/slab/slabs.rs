@@ -204,6 +204,7 @@ impl<C: Config> Slabs<C> {
         }
     }
 
+    #[inline]
     fn claim_present(slabs: &mut ClassSlabs, out: &[AtomicPtr<u8>]) -> usize {
         let mut claimed = 0;
         while claimed < out.len() {

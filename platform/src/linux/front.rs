@@ -222,6 +222,7 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
         }
     }
 
+    #[inline]
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         // SAFETY: by the contract.
         unsafe { swap_chosen(class, expected, new) }

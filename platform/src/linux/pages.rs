@@ -158,6 +158,7 @@ unsafe impl PageProvider for HostPages {
         }
     }
 
+    #[inline]
     fn nodes(&self) -> u16 {
         numa::nodes()
     }
@@ -222,6 +223,7 @@ unsafe impl PageProvider for HostPages {
         checked(|| unsafe { libc::mprotect(start.as_ptr().cast(), bytes, access) })
     }
 
+    #[inline]
     unsafe fn resident(&self, start: NonNull<u8>, bytes: usize) -> usize {
         /// Pages asked about at once.
         const PAGES: usize = 256;

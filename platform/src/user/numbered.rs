@@ -34,31 +34,34 @@ impl ThreadCaches {
 unsafe impl FrontEnd<HostEnv> for ThreadCaches {
     #[inline(always)]
     unsafe fn pop_first(&self, class: Class) -> *mut u8 {
-        match self.0.tops_of(own_number()) {
+        match self.0.place_of(own_number()) {
             // SAFETY: the thread's own.
-            Some(tops) => unsafe { tops.pop(class) },
+            Some(place) => unsafe { place.tops().pop(class) },
             None => null_mut(),
         }
     }
 
     #[inline(always)]
     unsafe fn push_first(&self, class: Class, object: *mut u8) -> bool {
-        match self.0.tops_of(own_number()) {
+        match self.0.place_of(own_number()) {
             // SAFETY: the thread's own; the rest by the contract.
-            Some(tops) => unsafe { tops.push_even(class, object) },
+            Some(place) => unsafe { place.tops().push_even(class, object) },
             None => false,
         }
     }
 
+    #[inline]
     fn pop(&self, class: Class) -> *mut u8 {
         self.0.pop(class)
     }
 
+    #[inline]
     unsafe fn push(&self, class: Class, object: *mut u8) -> bool {
         // SAFETY: by the contract.
         unsafe { self.0.push(class, object) }
     }
 
+    #[inline]
     unsafe fn swap(&self, class: Class, expected: Top, new: Top) -> bool {
         // SAFETY: by the contract.
         unsafe { self.0.swap(class, expected, new) }

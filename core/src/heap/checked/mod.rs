@@ -376,6 +376,7 @@ impl<C: Config> Heap<C> {
     }
 
     /// Frees a raw block.
+    #[inline]
     pub(super) fn free_raw(&self, pointer: NonNull<u8>) {
         // SAFETY: a block has been given out.
         let class = unsafe { self.lower.regions.first_class_of(pointer.as_ptr()) };
