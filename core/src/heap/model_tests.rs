@@ -339,6 +339,9 @@ proptest! {
     }
 }
 
+/// Bytes of its large blocks: enough to be moved by the provider.
+const LARGE: usize = unless_miri(2 << 20, 512 << 10);
+
 /// Blocks of the script, twice of each of its sizes at least.
 const BLOCKS: usize = unless_miri(42, 12);
 
@@ -354,8 +357,8 @@ fn script(rounds: usize) -> Vec<Action> {
                 zero: number % 5 == 0,
             });
         }
-        for size in [3 << 20, 1 << 20] {
-            script.push(Action::Alloc { layout: layout(2 << 20, 64 << 10), zero: true });
+        for size in [3 * LARGE / 2, LARGE / 2] {
+            script.push(Action::Alloc { layout: layout(LARGE, 64 << 10), zero: true });
             script.push(Action::ReallocNewest { size });
         }
         script.extend(
@@ -402,10 +405,10 @@ fn every_call_refused_in_turn_alone_and_for_good() {
         assert!(calls > 10, "{calls} calls");
         let mut number = 0;
         while play(page, can, Refuse::Call(number)) > number {
-            number += unless_miri(1, 83);
+            number += unless_miri(1, 211);
         }
         assert!(number >= calls / 2, "{number} of {calls}");
-        for first in (0..calls).step_by(unless_miri(7, 211)) {
+        for first in (0..calls).step_by(unless_miri(7, 499)) {
             play(page, can, Refuse::FromCall(first));
         }
     }

@@ -7,7 +7,7 @@ use crate::base::bytes::is_all;
 use crate::base::config::Config;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
-use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate};
+use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -114,7 +114,8 @@ fn blocks_are_moved_whole_with_and_without_remapping() {
         let heap = heap(can, 64 << 20);
         let mut buffer = Buffer::new(heap, 10_000);
         let mut walls = std::vec::Vec::new();
-        for size in [33_000, 300_000, 2_500_000, 5_000_000, 70_000, 12_000, 900_000] {
+        let larger = [unless_miri(2_500_000, 500_000), unless_miri(5_000_000, 700_000)];
+        for size in [33_000, 300_000, larger[0], larger[1], 70_000, 12_000, 900_000] {
             walls.push(Buffer::new(heap, size));
             assert!(buffer.resize(size).is_some(), "{size}");
         }

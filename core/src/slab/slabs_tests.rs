@@ -206,7 +206,7 @@ proptest! {
 /// Every object of a slab of every class, and the colours of many slabs.
 #[test]
 fn every_class_hands_out_all_it_has_in_changing_colours() {
-    for class in Class::all().skip(unless_miri(0, 10)).step_by(unless_miri(1, 12)) {
+    for class in Class::all().skip(unless_miri(0, 10)).step_by(unless_miri(1, 25)) {
         let info = class.info();
         let mut model = Model::new(Capabilities::all());
         let mut colours = BTreeSet::new();
