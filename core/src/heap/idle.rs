@@ -108,6 +108,7 @@ impl<C: Config> Heap<C> {
         self.cache.drain_idle(&self.lower, now);
         self.cache.trim_depots(&self.lower);
         self.cache.age_runs();
+        self.sampler.ask_again();
         self.lower.regions.give_back(&self.lower.provider, now, Urgency::Idle);
         let limits = C::limits();
         if limits.purge_delay_ms != Limits::NEVER && self.may_purge_slabs(&limits) {

@@ -50,13 +50,14 @@ use crate::cache::FrontEnd;
 use crate::provider::{Capabilities, PageProvider};
 use crate::region::AllReleased;
 
-/// Misses after which is asked again whether to sample.
-const ASK_AGAIN: u32 = 256;
+/// The countdown of a heap that samples nothing. It is not written then: each miss of
+/// each CPU would take the line from the others.
+const OFF: u32 = u32::MAX;
 
 /// What a heap samples with.
 pub(crate) struct Sampler<C: Config> {
-    /// Misses until the next sample; 0 before it is known. Counted without an
-    /// exchange: a count may get lost.
+    /// Misses until the next sample; 0 before it is known, [`OFF`] where there is
+    /// none. Counted without an exchange: a count may get lost.
     countdown: AtomicU32,
     /// The slots, once there are any.
     pool: AtomicPtr<Pool>,
@@ -137,11 +138,20 @@ impl<C: Config> Sampler<C> {
         unsafe { self.queue.unhold() };
     }
 
+    /// At ticks: what was off is asked for again at the next miss.
+    #[inline]
+    pub(super) fn ask_again(&self) {
+        if C::SAMPLES && self.countdown.load(Relaxed) == OFF {
+            self.countdown.store(0, Relaxed);
+        }
+    }
+
     /// Whether the block of this miss is to be sampled.
     #[inline]
     fn counts_down(&self) -> bool {
         match self.countdown.load(Relaxed) {
             0 | 1 => true,
+            OFF => false,
             left => {
                 self.countdown.store(left - 1, Relaxed);
                 false
@@ -215,7 +225,7 @@ impl<C: Config> Heap<C> {
         let Sampling { rate, slots } = C::sampling();
         let able = self.lower.provider.capabilities().contains(Capabilities::PROTECT);
         if rate == 0 || slots == 0 || !able || Self::checks_calls() {
-            self.sampler.countdown.store(ASK_AGAIN, Relaxed);
+            self.sampler.countdown.store(OFF, Relaxed);
             return None;
         }
         let random = self.cache.random();

@@ -91,6 +91,7 @@ impl Numbers {
         }
     }
 
+    #[inline]
     fn offset(self) -> isize {
         match self {
             Self::Dense => MM_CID,
@@ -99,6 +100,7 @@ impl Numbers {
     }
 
     /// Those that are used.
+    #[inline]
     fn chosen() -> Option<(Self, isize)> {
         [Self::Dense, Self::Physical]
             .into_iter()
@@ -133,6 +135,7 @@ pub(in crate::linux) fn own_number() -> Option<usize> {
 }
 
 /// Every CPU's number is below.
+#[inline]
 pub(super) fn limit() -> usize {
     LIMIT.load(Ordering::Relaxed)
 }
@@ -205,6 +208,7 @@ pub(super) fn publish(areas: &Areas) {
 }
 
 /// A word of the calling thread's, by its offset from the thread pointer.
+#[inline]
 fn field(offset: isize) -> &'static AtomicU32 {
     // SAFETY: areas are aligned, in memory of the calling thread that lives as
     // long as it does; the kernel writes words.
@@ -213,6 +217,7 @@ fn field(offset: isize) -> &'static AtomicU32 {
 
 /// The number of the CPU the caller runs on; `None` where there is no cache
 /// for it. Registers the calling thread if it has to be.
+#[inline]
 pub(super) fn number() -> Option<usize> {
     let (numbers, areas) = Numbers::chosen()?;
     let index = field(areas + numbers.offset());
