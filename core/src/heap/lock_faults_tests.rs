@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use core::ptr::NonNull;
 
-use super::{Action, Model, script};
+use super::{Action, Model, ROUNDS, script};
 use crate::check::arena::Arena;
 use crate::check::surroundings::{AtLock, TestConfig, at_locks, interrupt, unless_miri};
 use crate::heap::Heap;
@@ -108,7 +108,7 @@ fn interrupt_at(script: &[Action], step: usize) {
 
 #[test]
 fn every_lock_is_found_taken_in_turn() {
-    let script = script(2);
+    let script = script(ROUNDS);
     let locks = find_taken(&script, step());
     assert!(locks > unless_miri(500, 200), "{locks} locks");
     for step in [3, 2, 5].into_iter().take(unless_miri(3, 1)) {
@@ -118,7 +118,7 @@ fn every_lock_is_found_taken_in_turn() {
 
 #[test]
 fn an_interrupt_at_every_lock_in_turn() {
-    interrupt_at(&script(2), step());
+    interrupt_at(&script(ROUNDS), step());
 }
 
 #[test]

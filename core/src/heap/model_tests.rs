@@ -339,6 +339,9 @@ proptest! {
     }
 }
 
+/// Rounds of it.
+const ROUNDS: usize = unless_miri(2, 1);
+
 /// Bytes of its large blocks: enough to be moved by the provider.
 const LARGE: usize = unless_miri(2 << 20, 512 << 10);
 
@@ -376,7 +379,7 @@ fn play(page: usize, can: Capabilities, refuse: Refuse) -> usize {
     let mut model = Model::new(Arena::new(page, can, 1 << 30));
     model.heap().provider().refuse(refuse);
     model.lossy = matches!(refuse, Refuse::FromCall(_));
-    for action in script(2) {
+    for action in script(ROUNDS) {
         model.act(action);
     }
     let provider = model.heap().provider();
