@@ -7,9 +7,13 @@
 
 use super::Stage;
 use super::workspace_tests::{shown, stream};
+use crate::process::Job;
 use crate::test::Skipped;
 use crate::{setup, workspace};
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// What every run asks for: no integer becomes a pointer again, the environment
@@ -45,8 +49,12 @@ const QUICK: &[&str] = &[
 /// memory is what the models of loom are for, and the quick part has it.
 const WHOLE_FLAGS: &str = "-Zmiri-disable-weak-memory-emulation";
 
-/// Time for one run of all tests.
-const LIMIT: Duration = Duration::from_secs(4 * 3600);
+/// Time for a run of the quick part, or of some of all tests.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Tests that a process interprets where all run: one uses one CPU, and says what it
+/// found when it is through.
+const TOGETHER: usize = 6;
 
 /// One way to run.
 struct Run {
@@ -88,19 +96,65 @@ fn stage_of(run: Run, extent: Extent) -> Stage {
 fn perform(run: &Run, extent: Extent) -> Result<()> {
     let cargo =
         setup::have_nightly(setup::NIGHTLY).map_err(|error| Skipped(format!("{error:#}")))?;
-    let mut job = cargo.args(["miri", "test", "--package", "granule-core", "--lib"]);
-    if let Some(target) = run.target {
-        job = job.args(["--target", target]);
-    }
-    job = job.arg("--");
-    if extent == Extent::Quick {
-        job = job.args(QUICK);
-    }
+    let job = cargo.args(["miri", "test", "--package", "granule-core", "--lib"]);
+    let job = match run.target {
+        Some(target) => job.args(["--target", target]),
+        None => job,
+    };
+    let job = job.arg("--");
     let whole = if extent == Extent::Whole { WHOLE_FLAGS } else { "" };
     let flags = format!("{FLAGS} {whole} {}", run.flags);
     let job = job.env("PROPTEST_CASES", "1").env("MIRIFLAGS", flags);
     // Its own folder and toolchain: cargo hands down the one that runs us.
     let job = job.env("CARGO_TARGET_DIR", workspace::target().join("miri"));
     let job = job.env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTFLAGS");
-    stream(job.cwd(workspace::root()).timeout(LIMIT))
+    let job = job.cwd(workspace::root()).timeout(LIMIT);
+    match extent {
+        Extent::Quick => stream(job.args(QUICK)),
+        Extent::Whole => interpret_all(&job),
+    }
+}
+
+/// Interprets every test there is, as many processes at a time as there are CPUs, and
+/// prints what each found.
+fn interpret_all(job: &Job) -> Result<()> {
+    let list = job.clone().arg("--list").run_ok()?.text();
+    let names: Vec<_> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    ensure!(!names.is_empty(), "no tests are listed:\n{list}");
+    let left = Mutex::new(names.chunks(TOGETHER));
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                while let Some(some) = next(&left) {
+                    if let Err(failure) = interpret(job, some) {
+                        lock(&failures).push(format!("{failure:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !failures.is_empty() {
+        bail!("{}", failures.join("\n"));
+    }
+    Ok(())
+}
+
+/// Interprets these tests, and is content if it has seen each of them pass.
+fn interpret(job: &Job, names: &[&str]) -> Result<()> {
+    let text = job.clone().arg("--exact").args(names).run_ok()?.text();
+    let passed = text.lines().filter(|line| line.starts_with("test ") && line.ends_with(" ok"));
+    let passed: Vec<_> = passed.collect();
+    println!("{}", passed.join("\n"));
+    ensure!(passed.len() == names.len(), "not all of {names:?} passed:\n{text}");
+    Ok(())
+}
+
+fn next<'a>(left: &Mutex<std::slice::Chunks<'a, &'a str>>) -> Option<&'a [&'a str]> {
+    lock(left).next()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
