@@ -181,7 +181,7 @@ fn a_block_that_moves_is_sampled_where_it_moves_to() {
                 assert!(kept.iter().all(|&byte| byte == 7));
                 block = moved;
             }
-            let past = explained(heap, block, 4096);
+            let past = explained(heap, block, new_size as isize);
             assert_eq!((past.kind, past.size), (FaultKind::PastEnd, Some(new_size)));
             assert_eq!(past.allocated.expect("known").caller, Caller(0x9abc));
         }
