@@ -261,11 +261,20 @@ static void fill_slabs(void)
 CASE(through_to_the_next_slab)
 {
     fill_slabs();
-    /* The end of a slab, in the midst: where the distance is no other's. */
-    size_t stride = (size_t)(blocks[1] - blocks[0]), i = MANY / 3;
-    while ((size_t)(blocks[i + 1] - blocks[i]) <= stride)
-        CHECK(++i + 1 < MANY);
-    CHECK((size_t)(blocks[i + 1] - blocks[i]) < 3 * stride);
+    size_t stride = (size_t)-1, least = (size_t)-1, i = 0;
+    for (size_t j = 0; j + 1 < MANY; j++)
+        if ((size_t)(blocks[j + 1] - blocks[j]) < stride)
+            stride = (size_t)(blocks[j + 1] - blocks[j]);
+    /* The end of a slab: the shortest distance that is no other's. Where objects are
+     * handed out at random, some between these are free. */
+    for (size_t j = 0; j + 1 < MANY; j++) {
+        size_t distance = (size_t)(blocks[j + 1] - blocks[j]);
+        if (distance % stride != 0 && distance < least) {
+            least = distance;
+            i = j;
+        }
+    }
+    CHECK(least < 3 * stride);
     write_through(blocks[i], ODD, blocks[i + 1], blocks[i]);
     free(HIDE(blocks[i + 1]));
     go_on(ODD);

@@ -202,7 +202,9 @@ fn work<const CACHES: usize>(
         let Some(mut task) = tasks.pop_front() else { continue };
         task.run(shared, TURN);
         machine::pass(TURN as u64 * pace.nanoseconds, pace.running);
-        if turn % STAY == STAY - 1 {
+        // One stays, else a CPU could have nothing to do when the others rest, and time
+        // not pass.
+        if turn % STAY == STAY - 1 && !tasks.is_empty() {
             tasks.extend(shared.migrate(task, pace.running));
         } else {
             tasks.push_back(task);
