@@ -7,17 +7,23 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// Puts the command in a group of its own, which ends when our thread ends.
+/// Puts the command in a group of its own, which ends when our thread ends. Keys
+/// interrupt it even where a shell has started us in the background, ignoring them:
+/// programs under test send themselves such signals.
 pub(super) fn own_group_that_dies_with_us(command: &mut Command) {
     command.process_group(0);
     let die_with_us = || {
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: no handler, which could run; cannot fail for these signals.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         // SAFETY: PR_SET_PDEATHSIG takes one integer and touches no memory of ours.
         match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
             0 => Ok(()),
             _ => Err(Error::last_os_error()),
         }
     };
-    // SAFETY: between fork and exec the closure makes one system call, which is
+    // SAFETY: between fork and exec the closure makes system calls, which are
     // async-signal-safe, and reads errno; it neither allocates nor locks.
     unsafe { command.pre_exec(die_with_us) };
 }
