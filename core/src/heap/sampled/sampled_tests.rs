@@ -284,7 +284,7 @@ fn what_was_off_is_asked_for_again_at_a_tick() {
     assert!(blocks.iter().all(|&block| !is_sampled(heap, block)));
     RATE.with(|rate| rate.store(1, Relaxed));
     blocks.into_iter().for_each(|block| free(heap, block));
-    let misses = |heap| (0..100).any(|_| is_sampled(heap, alloc(heap, 20_000 >> 1)));
+    let misses = |heap| (0..100).any(|_| is_sampled(heap, alloc(heap, 10_000)));
     assert!(!misses(heap), "not before a tick");
     for _ in 0..3 {
         advance(60);
