@@ -102,7 +102,13 @@ fn interrupt_at(script: &[Action], step: usize) {
         for number in (0..locks).step_by(step) {
             play(AtLock::Interrupt(number, handler), script);
         }
-        assert!(SERVED.get() > locks / step / 2, "{} of {locks} served", SERVED.get());
+        // Most are, but of few all may come where nothing is cached.
+        let interrupts = locks / step;
+        assert!(
+            SERVED.get() > interrupts / 2 || interrupts < 20,
+            "{} of {interrupts} served",
+            SERVED.get()
+        );
     }
 }
 
