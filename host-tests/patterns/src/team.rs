@@ -1,5 +1,7 @@
 //! Threads that start together.
 
+use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +40,7 @@ pub(crate) fn together(threads: usize, work: impl Fn(usize) + Sync) -> Took {
                     // Its own clock: whoever waits for a crowd may be the last
                     // to be told that it has started.
                     let started = Instant::now();
-                    work(number);
+                    at_some_depth(|| work(number));
                     started
                 })
             })
@@ -55,6 +57,36 @@ pub(crate) fn together(threads: usize, work: impl Fn(usize) + Sync) -> Took {
         }
         started.elapsed().into()
     })
+}
+
+/// Calls `work` somewhere within a page of the stack, another place each time.
+///
+/// A thread's stack begins at the same place of a page in all runs, and so does each
+/// variable of an allocator's. Where a call's return address and a word that it loads
+/// agree in their last 12 bits, processors wait: an allocator would win or lose a
+/// twentieth by the order in which its variables were linked (Mytkowicz et al.,
+/// "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009).
+fn at_some_depth(work: impl FnOnce()) {
+    const PAGE: usize = 4096;
+    let mut work = Some(work);
+    let random = RandomState::new().hash_one(0) as usize % PAGE;
+    deeper((&raw const work).addr().wrapping_sub(random), &mut || {
+        if let Some(work) = work.take() {
+            work();
+        }
+    });
+}
+
+/// Calls `work` with the stack at this address or a few words below.
+#[inline(never)]
+fn deeper(address: usize, work: &mut dyn FnMut()) {
+    let here = black_box(0_u8);
+    if (&raw const here).addr() > address {
+        deeper(address, work);
+    } else {
+        work();
+    }
+    black_box(&here);
 }
 
 /// The part of `operations` that falls to one of `threads`; at least one.
