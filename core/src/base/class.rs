@@ -415,7 +415,7 @@ impl Class {
     }
 
     #[inline]
-    pub(crate) fn info(self) -> &'static ClassInfo {
+    pub(crate) const fn info(self) -> &'static ClassInfo {
         &INFO[self.index()]
     }
 

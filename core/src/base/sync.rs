@@ -66,6 +66,10 @@ pub(crate) use update::{Count, Update};
 ///
 /// Public for page providers and kernels, whose locks must keep the same
 /// things out; it guards nothing of the heap's that they could reach.
+///
+/// What tells whether it is taken comes first, on one line with the first of what it
+/// guards.
+#[repr(C)]
 pub struct Lock<T, E> {
     closed: AtomicBool,
     value: UnsafeCell<T>,

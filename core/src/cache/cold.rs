@@ -2,7 +2,7 @@
 //!
 //! A class's sheaves double with each miss, and full ones are stashed, so what a
 //! CPU caches of a class follows its need upwards. Here it follows downwards:
-//! every [`COLD_MS`] a CPU looks, at a miss, which classes have missed nothing
+//! every `stash::COLD_MS` a CPU looks, at a miss, which classes have missed nothing
 //! since the last look, gives what it caches of them back, and lets them start
 //! small again. A class that hits and never misses looks cold, too: it pays a
 //! miss or two each time.
@@ -11,21 +11,11 @@ use super::frontend::FrontEnd;
 use super::lower::Lower;
 use super::sheaf::{Sheaf, Top};
 use super::slot::Slot;
+use super::stash::bit;
 use super::whole::Cache;
-use crate::base::class::{CLASSES, Class};
+use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::env::Environment;
-
-/// Milliseconds without a miss after which a class is cold.
-pub(super) const COLD_MS: u32 = 500;
-
-/// The bit of a class of small objects in a word with one for each.
-#[inline]
-pub(super) const fn bit(class: Class) -> u64 {
-    1 << class.index()
-}
-
-static_assertions::const_assert!(CLASSES <= u64::BITS as usize);
 
 impl<C: Config> Cache<C> {
     /// Gives back what the caller's slot has of cold classes, if it is time to

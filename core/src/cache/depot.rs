@@ -3,7 +3,8 @@
 //!
 //! Locks: `classes[c]`, a leaf.
 
-use super::sheaf::{Sheaf, SheafList, Word, capacity};
+use super::list::SheafList;
+use super::sheaf::{Sheaf, Word, capacity};
 use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
 use crate::base::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,9 +12,10 @@ use crate::base::sync::{Held, Lock};
 
 struct Shelf {
     full: SheafList,
-    bytes: usize,
+    count: u32,
     /// The least number of sheaves since the last trim: they were not needed.
     low: u32,
+    bytes: usize,
 }
 
 /// A depot: a heap's, or a node's.
@@ -24,10 +26,15 @@ pub(crate) struct Depot<C: Config> {
 }
 
 impl Shelf {
+    const fn new() -> Self {
+        Self { full: SheafList::new(), count: 0, low: 0, bytes: 0 }
+    }
+
     fn pop(&mut self, class: Class) -> Option<Sheaf> {
         let sheaf = self.full.pop(|order| capacity(class, order))?;
+        self.count -= 1;
         self.bytes -= sheaf.len() * class.size();
-        self.low = self.low.min(self.full.count());
+        self.low = self.low.min(self.count);
         Some(sheaf)
     }
 }
@@ -35,8 +42,7 @@ impl Shelf {
 impl<C: Config> Depot<C> {
     pub(crate) const fn new() -> Self {
         Self {
-            classes: [const { Lock::new(Shelf { full: SheafList::new(), bytes: 0, low: 0 }) };
-                CLASSES],
+            classes: [const { Lock::new(Shelf::new()) }; CLASSES],
             stocked: [const { AtomicBool::new(false) }; CLASSES],
         }
     }
@@ -53,7 +59,7 @@ impl<C: Config> Depot<C> {
 
     fn pop(&self, class: Class, mut shelf: Held<'_, Shelf, C::Env>) -> Option<Sheaf> {
         let sheaf = shelf.pop(class);
-        self.stocked[class.index()].store(shelf.full.count() > 0, Relaxed);
+        self.stocked[class.index()].store(shelf.count > 0, Relaxed);
         sheaf
     }
 
@@ -68,9 +74,10 @@ impl<C: Config> Depot<C> {
         let bytes = sheaf.len() * class.size();
         let mut shelf = self.classes[class.index()].lock();
         let room = limit.saturating_sub(shelf.bytes) >= bytes;
-        if !room && (shelf.full.count() > 0 || limit == 0) {
+        if !room && (shelf.count > 0 || limit == 0) {
             return Some(sheaf);
         }
+        shelf.count += 1;
         shelf.bytes += bytes;
         shelf.full.push(sheaf);
         self.stocked[class.index()].store(true, Relaxed);
@@ -83,7 +90,7 @@ impl<C: Config> Depot<C> {
         let mut shelf = self.classes[class.index()].lock();
         let unneeded = shelf.low;
         // What will be left when the caller has taken them.
-        shelf.low = shelf.full.count() - unneeded;
+        shelf.low = shelf.count - unneeded;
         unneeded
     }
 

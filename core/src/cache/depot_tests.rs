@@ -5,7 +5,8 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::surroundings::{TestConfig, cases, max_order, object, sheaf, unless_miri};
+use crate::cache::sheaf::max_order;
+use crate::check::surroundings::{TestConfig, cases, object, sheaf, unless_miri};
 
 fn full(class: Class, order: u8, number: usize) -> Sheaf {
     let mut sheaf = sheaf(class, order);

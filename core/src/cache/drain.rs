@@ -18,7 +18,7 @@ use crate::base::sync::atomic::Ordering;
 
 impl<C: Config> Cache<C> {
     /// Takes part in a drain that was asked for, if it has not yet.
-    #[inline]
+    #[inline(always)]
     pub(super) fn keep_up(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         let epoch = self.registry.epoch.load(Ordering::Relaxed);
         if slot.epoch.load(Ordering::Relaxed) != epoch {

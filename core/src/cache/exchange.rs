@@ -5,13 +5,14 @@ use core::ptr::NonNull;
 
 use super::frontend::FrontEnd;
 use super::sheaf::{End, Sheaf, Top};
-use super::slot::Stash;
+use super::stash::Stash;
 use crate::base::class::Class;
 use crate::base::env::Environment;
 
 /// Puts a full sheaf in the place of an empty one, or of none, and keeps that.
 /// Returns an object out of it; `None` when something else is in place, and
 /// the full sheaf is stashed.
+#[inline]
 pub(super) fn refill<E: Environment>(
     front: &impl FrontEnd<E>,
     stash: &mut Stash,
@@ -39,6 +40,7 @@ pub(super) fn refill<E: Environment>(
 /// Puts an empty sheaf, with `object` in it, in the place of a full one, or of
 /// none, and keeps that. `false` when something else is in place; the object
 /// is the caller's then, and the empty sheaf is stashed.
+#[inline(always)]
 pub(super) fn overflow<E: Environment>(
     front: &impl FrontEnd<E>,
     stash: &mut Stash,

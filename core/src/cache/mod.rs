@@ -9,7 +9,9 @@
 //! From the bottom up; each uses only those above it in this list:
 //!
 //! - [`sheaf`]: a block of object pointers between two marks;
+//! - `list`: a list of them;
 //! - [`tops`]: what a fast path sees of a CPU: one word a class;
+//! - `stash`: what a CPU has behind the sheaves in use;
 //! - [`slot`]: a CPU's cache: tops, stash;
 //! - [`frontend`]: the hook that finds it;
 //! - [`place`]: where a CPU finds its cache;
@@ -47,12 +49,14 @@ pub(crate) mod depot;
 pub(crate) mod drain;
 mod exchange;
 mod home;
+pub(crate) mod list;
 pub(crate) mod lower;
 pub(crate) mod nolock;
 pub(crate) mod paths;
 pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod runs;
+pub(crate) mod stash;
 pub(crate) mod whole;
 
 pub use frontend::{Current, FrontEnd, NoSuchCpu, Resettable};

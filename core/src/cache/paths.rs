@@ -17,7 +17,8 @@ use super::frontend::{Current, FrontEnd};
 use super::home::Sent;
 use super::lower::Lower;
 use super::sheaf::{End, Sheaf, Top, Word, batch, min_order};
-use super::slot::{Shed, Slot, Stash};
+use super::slot::Slot;
+use super::stash::{Shed, Stash};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -155,7 +156,12 @@ impl<C: Config> Cache<C> {
     /// As [`overflow`](Self::overflow), wherever there is room.
     #[cold]
     #[inline(never)]
-    fn overflow_deeper(&self, lower: &Lower<C>, class: Class, object: NonNull<u8>) -> Depth {
+    pub(crate) fn overflow_deeper(
+        &self,
+        lower: &Lower<C>,
+        class: Class,
+        object: NonNull<u8>,
+    ) -> Depth {
         loop {
             let Place::Slot(slot) = self.place(lower) else {
                 release_one(lower, class, object);

@@ -8,7 +8,8 @@
 
 use core::ptr::{NonNull, null_mut};
 
-use super::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, SheafList, Word, words};
+use super::list::SheafList;
+use super::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, Word, words};
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::sync::Lock;
@@ -95,13 +96,11 @@ impl<C: Config> Pool<C> {
         order: u8,
     ) -> Option<Sheaf> {
         let free = self.blocks.lock().free[usize::from(order)].pop(|_| 0);
-        let block = match free {
-            Some(sheaf) => sheaf.into_block(),
-            None => {
-                let bytes = words(order) * size_of::<Word>();
-                self.cut(regions, provider, bytes, Side::Start)?.cast()
-            }
-        };
+        if let Some(sheaf) = free {
+            return Some(sheaf.retarget(class, order));
+        }
+        let bytes = words(order) * size_of::<Word>();
+        let block = self.cut(regions, provider, bytes, Side::Start)?.cast();
         // SAFETY: the block is ours, of that order, and empty; cut at
         // multiples of `SHEAF_ALIGN`.
         Some(unsafe { Sheaf::format(block, class, order) })

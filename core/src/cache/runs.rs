@@ -173,12 +173,16 @@ impl<C: Config> Cache<C> {
         let age = self.registry.age.load(Relaxed);
         if slot.recent.age.load(Relaxed) != age {
             slot.recent.age.store(age, Relaxed);
-            self.flush_runs(lower, slot);
-            self.cool(lower, slot);
+            self.flush_now(lower, slot);
         }
     }
 
     #[cold]
+    fn flush_now(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
+        self.flush_runs(lower, slot);
+        self.cool(lower, slot);
+    }
+
     fn flush_runs(&self, lower: &Lower<C>, slot: &Slot<C::Env>) {
         slot.recent.freed.store(0, Relaxed);
         for class in Class::runs() {

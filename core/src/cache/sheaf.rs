@@ -17,8 +17,8 @@
 //! top instead would save a load from a line that is written anyway, and
 //! fixes one large block size; it cost 392 KiB in a small interpreter.)
 //!
-//! The begin mark holds, above its odd bit, the block's order and, in lists,
-//! the next sheaf: blocks are aligned to 64 bytes.
+//! Marks hold, above their odd bit, the block's order. In a list the one at the top is
+//! the link to the next sheaf instead (`list`), odd as well.
 //!
 //! Invariants:
 //! - C1: a sheaf has one owner: a top, a list, or a local variable;
@@ -42,6 +42,11 @@ pub(crate) const SHEAF_ALIGN: usize = 64;
 const ODD: usize = 1;
 const ORDER_SHIFT: u32 = 1;
 const ORDER_MASK: usize = 0b111;
+
+/// The bits of a mark's address that say a block's order.
+pub(super) const fn tag(order: u8) -> usize {
+    (order as usize) << ORDER_SHIFT | ODD
+}
 
 /// Words in a block of `order`.
 pub(crate) const fn words(order: u8) -> usize {
@@ -88,12 +93,13 @@ pub(crate) const fn min_order(class: Class) -> u8 {
     order
 }
 
-/// The order after this one, if the class allows its capacity, or else the same.
-#[inline]
-pub(crate) fn larger_order(class: Class, order: u8) -> u8 {
-    let next = order + 1;
-    let allowed = words(next) - 2 <= class.info().sheaf_max.into();
-    if allowed && usize::from(next) < ORDERS { next } else { order }
+/// The largest order whose capacity the class allows.
+pub(crate) const fn max_order(class: Class) -> u8 {
+    let mut order = 0;
+    while order as usize + 1 < ORDERS && words(order + 1) - 2 <= class.info().sheaf_max as usize {
+        order += 1;
+    }
+    order
 }
 
 /// The state of a class's sheaf: points to the first word not in use.
@@ -232,8 +238,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 #[must_use = "dropping a sheaf leaks it and its objects"]
 pub(crate) struct Sheaf {
-    block: NonNull<Word>,
-    len: usize,
+    pub(super) block: NonNull<Word>,
+    pub(super) len: usize,
 }
 
 impl Sheaf {
@@ -262,10 +268,20 @@ impl Sheaf {
             // "full".
             (1..words(0)).for_each(|at| sheaf.word(at).store(null_mut(), Relaxed));
         }
-        let mark = usize::from(order) << ORDER_SHIFT | ODD;
-        sheaf.word(0).store(without_provenance_mut(mark), Relaxed);
-        sheaf.word(capacity + 1).store(without_provenance_mut(mark), Relaxed);
+        let mark = without_provenance_mut(tag(order));
+        sheaf.word(0).store(mark, Relaxed);
+        sheaf.word(capacity + 1).store(mark, Relaxed);
         sheaf
+    }
+
+    /// Makes an empty sheaf, whosever it was, one for `class`. All that fit are a
+    /// larger one's capacity, and its marks are in their places: they need not be
+    /// touched.
+    #[inline]
+    pub(crate) fn retarget(self, class: Class, order: u8) -> Self {
+        debug_assert!(self.order() == order, "a sheaf of another order");
+        // SAFETY: the block is ours (C1), and `into_block` requires that it is empty.
+        if order == 0 { unsafe { Self::format(self.into_block(), class, 0) } } else { self }
     }
 
     /// The sheaf of a top that is ours now.
@@ -305,7 +321,7 @@ impl Sheaf {
         Top(unsafe { self.block.add(1 + self.len) })
     }
 
-    fn word(&self, at: usize) -> &Word {
+    pub(super) fn word(&self, at: usize) -> &Word {
         // SAFETY: C1 and C2; callers stay inside the block.
         unsafe { self.block.add(at).as_ref() }
     }
@@ -386,62 +402,6 @@ impl Sheaf {
     /// Forgets the objects, which somebody else has now.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
-    }
-}
-
-/// A list of sheaves that are empty or full, linked through the begin marks.
-#[derive(Debug)]
-pub(crate) struct SheafList {
-    head: *mut u8,
-    count: u32,
-}
-
-// SAFETY: the list owns its sheaves (C1); whoever has the list may use them.
-unsafe impl Send for SheafList {}
-
-impl SheafList {
-    pub(crate) const fn new() -> Self {
-        Self { head: null_mut(), count: 0 }
-    }
-
-    /// Sheaves in the list.
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Shows the objects of each sheaf, the newest first; a sheaf holds as many
-    /// as `len` says of its order.
-    pub(crate) fn each(&self, len: impl Fn(u8) -> usize, mut show: impl FnMut(&[Word])) {
-        let mut head = self.head;
-        while let Some(block) = NonNull::new(head) {
-            let mut sheaf = Sheaf { block: block.cast(), len: 0 };
-            sheaf.len = len(sheaf.order());
-            show(sheaf.objects());
-            head = sheaf.mark().map_addr(|next| next & !(SHEAF_ALIGN - 1));
-        }
-    }
-
-    /// Adds a sheaf.
-    pub(crate) fn push(&mut self, sheaf: Sheaf) {
-        let tag = sheaf.mark().addr() & (SHEAF_ALIGN - 1);
-        let mark = self.head.map_addr(|next| next | tag);
-        sheaf.word(0).store(mark, Relaxed);
-        self.head = sheaf.block.as_ptr().cast();
-        self.count += 1;
-    }
-
-    /// Takes the newest sheaf; `len` objects are in it.
-    #[inline]
-    pub(crate) fn pop(&mut self, len: impl FnOnce(u8) -> usize) -> Option<Sheaf> {
-        let block = NonNull::new(self.head)?.cast::<Word>();
-        let mut sheaf = Sheaf { block, len: 0 };
-        let mark = sheaf.mark();
-        self.head = mark.map_addr(|next| next & !(SHEAF_ALIGN - 1));
-        self.count -= 1;
-        let tag = without_provenance_mut(mark.addr() & (SHEAF_ALIGN - 1));
-        sheaf.word(0).store(tag, Relaxed);
-        sheaf.len = len(sheaf.order());
-        Some(sheaf)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sheaves against stacks, lists of them against stacks of stacks.
+//! Sheaves against stacks.
 
 use std::vec::Vec;
 
@@ -6,11 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::tops::Tops;
-use crate::check::surroundings::{cases, max_order, object, sheaf, unless_miri};
-
-fn classes() -> impl Strategy<Value = Class> {
-    (1..crate::base::class::CLASSES as u8).prop_map(Class::from_index)
-}
+use crate::check::surroundings::{cases, classes, object, sheaf, unless_miri};
 
 /// A class and an order that its sheaves may have.
 fn kinds() -> impl Strategy<Value = (Class, u8)> {
@@ -124,37 +120,6 @@ proptest! {
             prop_assert_eq!(sheaf.pop(), Some(object(number)));
         }
         prop_assert_eq!(sheaf.pop(), None);
-    }
-
-    /// Full and empty sheaves of all orders come out as they went in.
-    #[test]
-    fn a_list_is_a_stack_of_sheaves(
-        class in classes(),
-        steps in prop::collection::vec(prop::option::of(0..ORDERS as u8), 1..80),
-        full in any::<bool>(),
-    ) {
-        let mut list = SheafList::new();
-        let mut shadow = Vec::new();
-        let len = |order| if full { capacity(class, order) } else { 0 };
-        for (number, step) in steps.into_iter().enumerate() {
-            if let Some(order) = step {
-                let order = order.min(max_order(class));
-                let mut new = sheaf(class, order);
-                (0..len(order)).for_each(|at| new.push(object(number * 1000 + at)));
-                shadow.push((number, order));
-                list.push(new);
-            } else {
-                let popped = list.pop(len);
-                prop_assert_eq!(popped.is_some(), !shadow.is_empty());
-                if let (Some(mut sheaf), Some((number, order))) = (popped, shadow.pop()) {
-                    prop_assert_eq!((sheaf.order(), sheaf.len()), (order, len(order)));
-                    for at in (0..len(order)).rev() {
-                        prop_assert_eq!(sheaf.pop(), Some(object(number * 1000 + at)));
-                    }
-                }
-            }
-            prop_assert_eq!(list.count() as usize, shadow.len());
-        }
     }
 }
 

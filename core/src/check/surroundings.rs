@@ -7,16 +7,16 @@ use std::boxed::Box;
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
-use proptest::prelude::ProptestConfig;
+use proptest::prelude::{ProptestConfig, Strategy};
 use proptest::test_runner::RngAlgorithm;
 
-use crate::base::class::Class;
+use crate::base::class::{CLASSES, Class};
 use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::fault::Fault;
 use crate::base::sync::atomic::AtomicPtr;
 use crate::cache::guarded::{Cpu, Guarded};
-use crate::cache::sheaf::{ORDERS, SHEAF_ALIGN, Sheaf, Word, larger_order, words};
+use crate::cache::sheaf::{SHEAF_ALIGN, Sheaf, Word, words};
 
 use super::arena::Arena;
 
@@ -177,9 +177,9 @@ pub(crate) fn sheaf(class: Class, order: u8) -> Sheaf {
     unsafe { Sheaf::format(block.cast(), class, order) }
 }
 
-/// The largest order that sheaves of a class may have.
-pub(crate) fn max_order(class: Class) -> u8 {
-    (0..ORDERS).fold(0, |order, _| larger_order(class, order))
+/// Any class of small objects.
+pub(crate) fn classes() -> impl Strategy<Value = Class> {
+    (1..CLASSES as u8).prop_map(Class::from_index)
 }
 
 /// Something to put into a sheaf: an even address that is never accessed.

@@ -237,7 +237,7 @@ impl<C: Config> Heap<C> {
     fn free_located(&self, pointer: NonNull<u8>, class: Class) -> Depth {
         match self.lower.regions.locate(pointer.as_ptr()) {
             Some(at) if at.class().is_small() => {
-                return self.cache.overflow(&self.lower, at.class(), pointer);
+                return self.cache.overflow_deeper(&self.lower, at.class(), pointer);
             }
             Some(at) => self.free_run(class, pointer, at),
             None if self.free_sampled(pointer, Caller::UNKNOWN) => {}

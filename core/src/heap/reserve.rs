@@ -11,7 +11,8 @@ use super::Heap;
 use crate::base::class::Class;
 use crate::base::config::Config;
 use crate::base::fault::OutOfMemory;
-use crate::cache::sheaf::{ORDERS, Sheaf, SheafList, words};
+use crate::cache::list::SheafList;
+use crate::cache::sheaf::{ORDERS, Sheaf, words};
 
 /// Blocks of one layout that are already allocated: taking one out is a few
 /// loads and stores, without a lock, on any CPU, in any context. Those that

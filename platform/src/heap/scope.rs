@@ -97,12 +97,21 @@ pub unsafe fn with_heap_borrowed<R>(heap: &Heap, work: impl FnOnce() -> R) -> R 
 ///
 /// Caller: `pointer` is a live block's, whose heap does not end in `'a`, or no
 /// heap's.
+#[inline]
+pub unsafe fn heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
+    if !record::any() {
+        return None;
+    }
+    // SAFETY: by the contract.
+    unsafe { some_heap_of(pointer) }
+}
+
 #[cold]
 #[inline(never)]
-pub unsafe fn heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
+unsafe fn some_heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
     let pointer = pointer.as_ptr();
     // No heap's memory is in a slab of the process's.
-    if !record::any() || process_heap().is_in_slab(pointer) {
+    if process_heap().is_in_slab(pointer) {
         return None;
     }
     if let Some(heap) = scope()

@@ -228,6 +228,7 @@ unsafe impl FrontEnd<HostEnv> for HostSlots {
         unsafe { swap_chosen(class, expected, new) }
     }
 
+    #[inline]
     fn current(&self) -> Current<'_, HostEnv> {
         current_chosen()
     }

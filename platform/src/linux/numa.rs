@@ -125,6 +125,10 @@ fn kernel_node(nodes: u64, node: Node) -> Option<u32> {
 /// How many nodes are told apart.
 #[inline]
 pub(super) fn nodes() -> u16 {
+    // Acquire: as in `policy`. Most machines have one node, and misses ask.
+    if POLICY.load(Ordering::Acquire) == ONE {
+        return 1;
+    }
     match policy() {
         Policy::Local => (NODES.load(Ordering::Relaxed).count_ones() as u16).min(MOST),
         Policy::Pretended => 2,

@@ -77,6 +77,14 @@ const BALANCED: u8 = 2;
 const THROUGHPUT: u8 = 3;
 const PRESETS: u8 = 3;
 /// Beside a preset: what is said of huge pages.
+/// The limits of presets.
+static LIMITS: [Limits; 4] = {
+    let mut limits = [Limits::BALANCED; 4];
+    limits[FRUGAL as usize] = Limits::FRUGAL;
+    limits[THROUGHPUT as usize] = Limits::THROUGHPUT;
+    limits
+};
+
 const HUGE: u8 = 4;
 const NO_HUGE: u8 = 8;
 
@@ -100,11 +108,7 @@ pub(crate) fn limits<V: Variables>() -> Limits {
 
 #[inline(always)]
 fn limits_of(number: u8, reserve: usize) -> Limits {
-    let limits = match number & PRESETS {
-        FRUGAL => Limits::FRUGAL,
-        THROUGHPUT => Limits::THROUGHPUT,
-        _ => Limits::BALANCED,
-    };
+    let limits = &LIMITS[usize::from(number & PRESETS)];
     Limits {
         resident_min: limits.resident_min.max(reserve),
         huge_pages: match number & (HUGE | NO_HUGE) {
@@ -112,7 +116,7 @@ fn limits_of(number: u8, reserve: usize) -> Limits {
             NO_HUGE => HugePages::Refused,
             _ => limits.huge_pages,
         },
-        ..limits
+        ..*limits
     }
 }
 

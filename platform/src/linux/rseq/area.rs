@@ -102,10 +102,11 @@ impl Numbers {
     /// Those that are used.
     #[inline]
     fn chosen() -> Option<(Self, isize)> {
-        [Self::Dense, Self::Physical]
-            .into_iter()
-            .map(|numbers| (numbers, numbers.areas()))
-            .find(|(_, areas)| *areas != 0)
+        let published = |numbers: Self| match numbers.areas() {
+            0 => None,
+            areas => Some((numbers, areas)),
+        };
+        published(Self::Dense).or_else(|| published(Self::Physical))
     }
 }
 

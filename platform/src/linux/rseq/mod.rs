@@ -68,7 +68,7 @@ mod stress_tests;
 mod tests;
 
 use core::marker::PhantomData;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use granule_core::FrontEnd;
@@ -135,6 +135,11 @@ pub(super) unsafe trait Sequences: 'static {
 
 fn stopped() -> *mut Tops {
     (&raw const STOPPED).cast_mut()
+}
+
+/// The entry of a slot, which begins with its tops; with leave to reach all of it.
+fn tops_of(slot: &Slot<HostEnv>) -> *mut Tops {
+    core::ptr::from_ref(slot).cast_mut().cast()
 }
 
 /// A front end of caches per CPU. `S` are its fast paths: tests put broken
@@ -252,12 +257,18 @@ unsafe impl<S: Sequences> FrontEnd<HostEnv> for CpuSlots<S> {
 
     fn current(&self) -> Current<'_, HostEnv> {
         let Some(number) = area::number() else { return Current::Stopped };
-        // Acquire: pairs with the Release in `attach`.
-        match NonNull::new(self.slots[number].load(Ordering::Acquire)) {
-            None => Current::Absent,
-            Some(_) if self.tops[number].load(Ordering::Relaxed) == stopped() => Current::Stopped,
-            // SAFETY: slots live for ever.
-            Some(slot) => Current::Slot(unsafe { slot.as_ref() }),
+        // Acquire: pairs with the Release in `attach` and `restart`.
+        let tops = self.tops[number].load(Ordering::Acquire);
+        if tops != stopped() {
+            // By the entry that hits look at: that of `slots` is on a page of its own.
+            // SAFETY: where CPUs have numbers their entries are `tops_of` slots, which
+            // live for ever.
+            return Current::Slot(unsafe { &*tops.cast::<Slot<HostEnv>>() });
+        }
+        // Relaxed: nothing is read through it.
+        match self.slots[number].load(Ordering::Relaxed).is_null() {
+            true => Current::Absent,
+            false => Current::Stopped,
         }
     }
 
@@ -273,8 +284,7 @@ unsafe impl<S: Sequences> FrontEnd<HostEnv> for CpuSlots<S> {
             // The thread may have moved: the entry is the number's all the
             // same. Release: pairs with the sequences' loads of the entry and
             // of tops through it, which depend on each other.
-            let tops = core::ptr::from_ref(slot.tops()).cast_mut();
-            self.tops[number].store(tops, Ordering::Release);
+            self.tops[number].store(tops_of(slot), Ordering::Release);
         }
         attached
     }
@@ -288,11 +298,10 @@ unsafe impl<S: Sequences> FrontEnd<HostEnv> for CpuSlots<S> {
 
     fn stop(&self, slot: &Slot<HostEnv>) -> bool {
         let Some(number) = self.index_of(slot) else { return false };
-        let tops = core::ptr::from_ref(slot.tops()).cast_mut();
         // Acquire and Release: two drains exclude each other; pairs with
         // `restart`.
         let won = self.tops[number]
-            .compare_exchange(tops, stopped(), Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(tops_of(slot), stopped(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
         if won && !membarrier::restart_sequences() {
             self.restart(slot);
@@ -303,10 +312,9 @@ unsafe impl<S: Sequences> FrontEnd<HostEnv> for CpuSlots<S> {
 
     fn restart(&self, slot: &Slot<HostEnv>) {
         if let Some(number) = self.index_of(slot) {
-            let tops = core::ptr::from_ref(slot.tops()).cast_mut();
             // Release: what the drain did is seen by whoever sees the entry;
             // pairs with the sequences' dependent loads, and with `stop`.
-            self.tops[number].store(tops, Ordering::Release);
+            self.tops[number].store(tops_of(slot), Ordering::Release);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! end in any way but well.
 
 use core::alloc::Layout;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use std::boxed::Box;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 //! Each test takes the area that the process has chosen and a table of its
 //! own. What chooses otherwise than this process does runs in a child.
 
+use core::ptr::NonNull;
 use std::boxed::Box;
 use std::process::Command;
 use std::string::{String, ToString};
