@@ -77,6 +77,7 @@ impl Stamp {
 /// and [`free_run_ending_at`](Self::free_run_ending_at) and
 /// [`free_run_at`](Self::free_run_at) answer for granules below the watermark
 /// according to the last `mark_free` or `mark_used` that covered them.
+/// Links and stamps are written and read only while their run is marked free.
 pub(crate) unsafe trait Granules {
     /// Start of the free run whose last granule is `end - 1`, if that one is
     /// free. `end` may be 0.
@@ -351,8 +352,8 @@ impl Runs {
             let (after, _) = granules.links(next);
             granules.set_links(next, after, previous);
         }
-        granules.unmark(start, len);
         let stamp = granules.stamp(start);
+        granules.unmark(start, len);
         self.free -= len;
         self.resident -= stamp.resident.len();
         (len, stamp)

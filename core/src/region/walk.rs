@@ -76,9 +76,8 @@ impl State {
             };
             ensure(len > 0 && len <= top - at, "R1", "a run that leaves the pages in use")?;
             ensure(tables.has_tail(at, len), "R1", "a run whose ends differ")?;
-            let inner = at + 1..(at + len - 1).max(at + 1);
-            let mut tags = inner.map(|page| tables.is_untagged(page));
-            ensure(tags.all(|untagged| untagged), "R1", "a mark inside a run")?;
+            let plain = tables.is_plain_inside(at, len, is_free);
+            ensure(plain, "R1", "a mark inside a run")?;
             if is_free {
                 ensure(!after_free, "R2", "two free runs side by side")?;
                 free.runs += 1;

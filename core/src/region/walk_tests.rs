@@ -11,18 +11,16 @@ use crate::region::Contents;
 use crate::region::Near;
 use crate::region::runs::Stamp;
 
-/// Used runs of 1 to 9 pages with free ones between.
+/// Used runs of 1 to 9 pages with free ones between, and a long one behind.
 fn regions() -> (Arena, Regions<TestConfig>, Vec<NonNull<u8>>) {
     let arena = Arena::new(4096, Capabilities::all(), 16 << 20);
     let regions = Regions::new();
-    let mut runs: Vec<_> = (1..10)
-        .map(|pages| {
-            regions
-                .take(&arena, Near::Only(Node(0)), PageCount(pages), 1, Class::LARGE)
-                .expect("memory")
-                .start
-        })
-        .collect();
+    let take = |pages| {
+        let near = Near::Only(Node(0));
+        regions.take(&arena, near, PageCount(pages), 1, Class::LARGE).expect("memory").start
+    };
+    regions.give(take(64), Contents::Dirty, 0).expect("used");
+    let mut runs: Vec<_> = (1..10).map(take).collect();
     for at in [6, 4, 1] {
         regions.give(runs.remove(at), Contents::Dirty, 0).expect("used");
     }
@@ -77,6 +75,27 @@ fn every_fault_is_found() {
         state.view.set_stamp(page + 1, Stamp::CLEAN);
     };
     assert_eq!(broken(forgotten), "R4");
+    // The same of a long one, whose record is in its tags.
+    let long = |region: &Region| {
+        let mut pages = 0..region.pages;
+        let is_long = |&page: &u32| region.tables.free_run_at(page).is_some_and(|len| len >= 10);
+        pages.find(is_long).expect("a long free run")
+    };
+    let fault = |state: &mut State, region: &Region, _| {
+        state.view.set_links(long(region), long(region), NIL);
+    };
+    assert_eq!(broken(fault), "R3");
+    let fault = |state: &mut State, region: &Region, _| {
+        state.view.set_stamp(long(region), Stamp::CLEAN);
+    };
+    assert_eq!(broken(fault), "R4");
+    // A mark within the record.
+    for inside in [1, 8] {
+        let fault = |state: &mut State, region: &Region, _| {
+            state.view.mark_used(long(region) + inside, 1);
+        };
+        assert_eq!(broken(fault), "R1");
+    }
     // A slab's page in a large run.
     let slab = Class::of(64, 8).byte();
     let fault = |_: &mut State, region: &Region, page: u32| {
