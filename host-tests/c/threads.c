@@ -141,7 +141,8 @@ CASE(blocks_outlive_their_threads)
 {
     static struct block blocks[8][200];
     size_t early = 0;
-    for (int round = 0; round < 60; round++) {
+    /* Until the caches of all CPUs hold what they may, memory grows. */
+    for (int round = 0; round < 240; round++) {
         for (int i = 0; i < 8; i++)
             join(start(leave_blocks, blocks[i]));
         for (int i = 0; i < 8; i++) {
@@ -150,7 +151,7 @@ CASE(blocks_outlive_their_threads)
             else
                 join(start(free_blocks, blocks[i]));
         }
-        if (round == 6)
+        if (round == 80)
             early = resident();
     }
     CHECK_OP(resident(), <=, early + early / 4 + 2 * MIB);

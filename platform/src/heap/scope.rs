@@ -106,6 +106,11 @@ pub unsafe fn heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
     unsafe { some_heap_of(pointer) }
 }
 
+/// The same where there are heaps.
+///
+/// # Safety
+///
+/// As for [`heap_of`].
 #[cold]
 #[inline(never)]
 unsafe fn some_heap_of<'a>(pointer: NonNull<u8>) -> Option<&'a Heap> {
