@@ -189,7 +189,7 @@ fn runs_of_other_nodes_are_not_kept() {
 #[test]
 fn a_node_without_memory_is_helped_by_others_and_then_all_is_used() {
     let small = [unless_miri(8, 2) << 20, 1 << 20, unless_miri(4, 1) << 20, 2 << 20];
-    let smaller = if cfg!(miri) { Layout::new::<[u64; 500]>() } else { WORDS };
+    let smaller = if cfg!(miri) { Layout::new::<[u64; 1000]>() } else { WORDS };
     for layout in [smaller, Layout::new::<[u64; 6000]>()] {
         migrate(CPUS_EACH);
         let pages = FourNodes::new(ALL, STEP, small);
