@@ -102,10 +102,10 @@ fn interrupt_at(script: &[Action], step: usize) {
         for number in (0..locks).step_by(step) {
             play(AtLock::Interrupt(number, handler), script);
         }
-        // Most are, but of few all may come where nothing is cached.
+        // Most are; of the few that Miri plays all may come where nothing is cached.
         let interrupts = locks / step;
         assert!(
-            SERVED.get() > interrupts / 2 || interrupts < 20,
+            SERVED.get() > interrupts / 2 || cfg!(miri) && interrupts < 20,
             "{} of {interrupts} served",
             SERVED.get()
         );
