@@ -7,9 +7,6 @@
 #include <stdalign.h>
 #include <stddef.h>
 
-#define KIB ((size_t)1 << 10)
-#define MIB ((size_t)1 << 20)
-
 /* xorshift64*: small, fast, the same everywhere. The state is never zero. */
 static inline uint64_t next_random(uint64_t *state)
 {

@@ -63,6 +63,9 @@ static struct check_case *check_cases;
         }                                                                 \
     } while (0)
 
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
 /* The value, with all the compiler knows about it forgotten. */
 #define HIDE(value)                                                       \
     __extension__({                                                       \
@@ -97,6 +100,15 @@ static inline size_t memory_now(int index)
 
 static inline size_t address_space(void) { return memory_now(0); }
 static inline size_t resident(void) { return memory_now(1); }
+
+/* The most a steady load may come to that took `early` bytes once. Caches fill
+ * as chance has it, on every CPU that a thread happens to run on: what they may
+ * hold is no leak, so loads send many times this through the allocator. */
+static inline size_t steady_bound(size_t early)
+{
+    size_t cpus = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
+    return early + early / 4 + (2 + 2 * cpus) * MIB;
+}
 #endif
 
 int main(int argc, char **argv)

@@ -33,8 +33,6 @@
 
 namespace {
 
-constexpr std::size_t MIB = 1 << 20;
-
 std::size_t live(const granule::heap &heap)
 {
     granule_stats now;

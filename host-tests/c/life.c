@@ -97,7 +97,7 @@ CASE(key_destructors_allocate_in_every_round)
             early_size = resident();
     }
     CHECK_OP(rounds_run, ==, 1000 * PTHREAD_DESTRUCTOR_ITERATIONS);
-    CHECK_OP(resident(), <=, early_size + early_size / 4 + 2 * MIB);
+    CHECK_OP(resident(), <=, steady_bound(early_size));
 }
 
 /* A thread whose first use of the allocator is in a destructor. */
@@ -127,7 +127,7 @@ CASE(the_first_allocation_of_a_thread_is_in_a_destructor)
             early_size = resident();
     }
     CHECK_OP(rounds_run, ==, 1000);
-    CHECK_OP(resident(), <=, early_size + early_size / 4 + 2 * MIB);
+    CHECK_OP(resident(), <=, steady_bound(early_size));
 }
 
 /* ---- Cancellation: cleanup handlers free ---- */

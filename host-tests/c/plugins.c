@@ -33,7 +33,7 @@ CASE(a_plugin_comes_and_goes)
         if (i == 20)
             early = resident();
     }
-    CHECK_OP(resident(), <=, early + early / 4 + 2 * MIB);
+    CHECK_OP(resident(), <=, steady_bound(early));
 }
 
 static void *allocate(void *argument)

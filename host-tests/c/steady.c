@@ -6,7 +6,7 @@
 /* Memory now against memory at a tenth of the load. */
 static void check_growth(size_t early)
 {
-    CHECK_OP(resident(), <=, early + early / 4 + 2 * MIB);
+    CHECK_OP(resident(), <=, steady_bound(early));
 }
 
 static void steady(size_t count, size_t max)
