@@ -8,9 +8,14 @@ use std::vec::Vec;
 
 use core::ptr::NonNull;
 
-use super::{Action, Model, ROUNDS, script};
+use super::{Action, Model, OnCpus, ROUNDS, script};
+use crate::base::config::Config;
+use crate::base::tier::Tier;
+use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{AtLock, TestConfig, at_locks, interrupt, unless_miri};
+use crate::check::surroundings::{
+    AtLock, TestConfig, TestCpu, TestEnv, at_locks, interrupt, unless_miri,
+};
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
@@ -22,8 +27,29 @@ fn step() -> usize {
     said.unwrap_or(unless_miri(29, 401))
 }
 
+/// What a handler may call, of a heap of any tier.
+trait Nolock {
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// # Safety
+    ///
+    /// The block is live, of that layout, and not used again.
+    unsafe fn give(&self, block: NonNull<u8>, layout: Layout);
+}
+
+impl<C: Config> Nolock for Heap<C> {
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>> {
+        NonNull::new(self.try_alloc_nolock(layout))
+    }
+
+    unsafe fn give(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { self.dealloc_nolock(block, layout) };
+    }
+}
+
 std::thread_local! {
-    static HEAP: Cell<Option<&'static Heap<TestConfig>>> = const { Cell::new(None) };
+    static HEAP: Cell<Option<&'static dyn Nolock>> = const { Cell::new(None) };
     /// What the handler holds from one interrupt to the next, by size.
     static HELD: Cell<[Option<NonNull<u8>>; 2]> = const { Cell::new([None; 2]) };
     static SERVED: Cell<usize> = const { Cell::new(0) };
@@ -35,11 +61,11 @@ const LAYOUTS: [Layout; 2] = [Layout::new::<[u64; 3]>(), Layout::new::<[u64; 88]
 fn handler() {
     let heap = HEAP.get().expect("a heap");
     let before = HELD.take();
-    let taken = LAYOUTS.map(|layout| NonNull::new(heap.try_alloc_nolock(layout)));
+    let taken = LAYOUTS.map(|layout| heap.take(layout));
     for (layout, old) in LAYOUTS.into_iter().zip(before) {
         if let Some(old) = old {
             // SAFETY: the handler's own, live, of that layout.
-            unsafe { heap.dealloc_nolock(old, layout) };
+            unsafe { heap.give(old, layout) };
         }
     }
     SERVED.set(SERVED.get() + taken.iter().flatten().count());
@@ -61,8 +87,8 @@ fn short_script() -> Vec<Action> {
 
 /// Plays a script with the fault; returns the locks that were about to be
 /// taken.
-fn play(what: AtLock, script: &[Action]) -> usize {
-    let mut model = Model::new(Arena::new(4096, Capabilities::all(), 1 << 30));
+fn play<C: OnCpus>(what: AtLock, script: &[Action]) -> usize {
+    let mut model = Model::<C>::on_cpus(Arena::new(4096, Capabilities::all(), 1 << 30));
     let heap = model.heap();
     HEAP.set(Some(heap));
     at_locks(what);
@@ -86,21 +112,21 @@ fn play(what: AtLock, script: &[Action]) -> usize {
 }
 
 /// Each lock at a multiple of `step` is found taken.
-fn find_taken(script: &[Action], step: usize) -> usize {
-    let locks = play(AtLock::Nothing, script);
+fn find_taken<C: OnCpus>(script: &[Action], step: usize) -> usize {
+    let locks = play::<C>(AtLock::Nothing, script);
     for number in (0..locks).step_by(step) {
-        play(AtLock::Taken(number), script);
+        play::<C>(AtLock::Taken(number), script);
     }
     locks
 }
 
 /// An interrupt comes at each lock at a multiple of `step`.
-fn interrupt_at(script: &[Action], step: usize) {
-    let locks = play(AtLock::Nothing, script);
+fn interrupt_at<C: OnCpus>(script: &[Action], step: usize) {
+    let locks = play::<C>(AtLock::Nothing, script);
     for handler in [handler as fn(), handler_on_top_of_an_entry] {
         SERVED.set(0);
         for number in (0..locks).step_by(step) {
-            play(AtLock::Interrupt(number, handler), script);
+            play::<C>(AtLock::Interrupt(number, handler), script);
         }
         // Most are; of the few that Miri plays all may come where nothing is cached.
         let interrupts = locks / step;
@@ -115,25 +141,47 @@ fn interrupt_at(script: &[Action], step: usize) {
 #[test]
 fn every_lock_is_found_taken_in_turn() {
     let script = script(ROUNDS);
-    let locks = find_taken(&script, step());
+    let locks = find_taken::<TestConfig>(&script, step());
     assert!(locks > unless_miri(500, 200), "{locks} locks");
     for step in [3, 2, 5].into_iter().take(unless_miri(3, 1)) {
-        play(AtLock::TakenEach(step), &script);
+        play::<TestConfig>(AtLock::TakenEach(step), &script);
     }
 }
 
 #[test]
 fn an_interrupt_at_every_lock_in_turn() {
-    interrupt_at(&script(ROUNDS), step());
+    interrupt_at::<TestConfig>(&script(ROUNDS), step());
 }
 
 #[test]
 fn each_lock_of_a_short_script_is_found_taken() {
-    let locks = find_taken(&short_script(), unless_miri(1, 211));
+    let locks = find_taken::<TestConfig>(&short_script(), unless_miri(1, 211));
     assert!(locks > 200, "{locks} locks");
 }
 
 #[test]
 fn an_interrupt_at_each_lock_of_a_short_script() {
-    interrupt_at(&short_script(), unless_miri(1, 211));
+    interrupt_at::<TestConfig>(&short_script(), unless_miri(1, 211));
+}
+
+/// Every block is checked, between guards, and rests before it serves again.
+struct InFull;
+
+impl Config for InFull {
+    type Pages = Arena;
+    type Front = Guarded<TestCpu, TestEnv, 2>;
+    type Env = TestEnv;
+
+    const TIER: Tier = Tier::Full;
+}
+
+#[test]
+fn each_lock_of_a_checked_heap_is_found_taken() {
+    let locks = find_taken::<InFull>(&short_script(), unless_miri(1, 211));
+    assert!(locks > 200, "{locks} locks");
+}
+
+#[test]
+fn an_interrupt_at_each_lock_of_a_checked_heap() {
+    interrupt_at::<InFull>(&short_script(), unless_miri(1, 211));
 }
