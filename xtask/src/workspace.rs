@@ -5,6 +5,7 @@ use crate::tools;
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Overrides the library under test, to try another build or another allocator.
@@ -13,9 +14,16 @@ const LIBRARY_VARIABLE: &str = "GRANULE_LIB";
 /// A build from nothing on a slow machine must fit; a hung one must end.
 pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// The root folder of the workspace.
+/// The root folder of the workspace: of the clone that cargo runs us from, which need not
+/// be the one that we were built in where several share a target folder.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies inside the workspace")
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let run = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let run = run.filter(|run| run.file_name() == built.file_name());
+        run.as_deref().unwrap_or(built).parent().expect("xtask lies inside the workspace").into()
+    });
+    &ROOT
 }
 
 /// The oldest compiler the workspace promises to build with.

@@ -39,8 +39,9 @@ pub(crate) const MULTIPROCESSING_FORK: Program = Program {
 };
 
 fn run(stage: &Stage<'_>, module: &str) -> Result<Observed> {
-    // What fails is run again, which names it; it has failed all the same.
-    let job = stage.job("python3")?.args(["-m", "test", "-q", "-w", module]);
+    // What fails is run again, which names it; it has failed all the same. What hangs says
+    // where before our own time is up.
+    let job = stage.job("python3")?.args(["-m", "test", "-v", "-w", "--timeout=480", module]);
     let done = job.env("TMPDIR", stage.dir).run_ok()?;
     // A module that skips itself as a whole exits 0 as well.
     if !done.text().contains("Tests result: SUCCESS") {
