@@ -142,9 +142,11 @@ fn checked(call: impl FnOnce() -> libc::c_int) -> Result<(), ProviderError> {
 // the other promises. Nothing here allocates.
 unsafe impl PageProvider for HostPages {
     fn page_size(&self) -> usize {
+        // As the kernel says. `sysconf` asks for the same, by a table of its own, whose
+        // page would bring its neighbours along.
         // SAFETY: no preconditions.
-        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        usize::try_from(bytes).unwrap_or(4096)
+        let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+        usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -1,7 +1,7 @@
 //! What the Unix systems share: keys of threads, and the environment's list.
 
 use core::ffi::{CStr, c_char, c_void};
-use core::ptr::without_provenance_mut;
+use core::ptr::{NonNull, without_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// A key of threads, made when it is first needed.
@@ -84,15 +84,36 @@ pub(crate) fn waits_for_another_round(key: &Key, round: *mut c_void) -> bool {
 pub(crate) unsafe fn find(list: *const *const c_char, name: &[u8]) -> Option<&'static [u8]> {
     let mut at = list;
     // SAFETY: by the contract.
-    while let Some(entry) = unsafe { at.read().as_ref() } {
+    while let Some(entry) = NonNull::new(unsafe { at.read() }.cast_mut().cast()) {
         // SAFETY: by the contract, a string.
-        let entry = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        let value = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
-        if value.is_some() {
-            return value;
+        if let Some(value) = unsafe { value_of(entry, name) } {
+            return Some(value);
         }
         // SAFETY: null has not been reached.
         at = unsafe { at.add(1) };
     }
     None
+}
+
+/// The rest of an entry `name=...`. Looks at no more of others than tells them apart, and
+/// calls nothing for that: a page of the C library's that a small program has no other use
+/// for would bring its neighbours along.
+///
+/// # Safety
+///
+/// Caller: `entry` is a string that stays as it is.
+unsafe fn value_of(entry: NonNull<u8>, name: &[u8]) -> Option<&'static [u8]> {
+    let mut at = entry;
+    for &byte in name.iter().chain(b"=") {
+        // SAFETY: by the contract; what came before is part of the string, and its end
+        // was not among it.
+        unsafe {
+            if at.read() != byte {
+                return None;
+            }
+            at = at.add(1);
+        }
+    }
+    // SAFETY: the rest of a string.
+    Some(unsafe { CStr::from_ptr(at.as_ptr().cast()) }.to_bytes())
 }
