@@ -153,3 +153,27 @@ CASE(memory_of_a_peak_serves_again)
     }
     check_growth(early);
 }
+
+/* What is idle goes back, also where a part of it is taken and freed all the time. */
+CASE(memory_of_a_peak_goes_back_beside_what_comes_and_goes)
+{
+    enum { COUNT = 12 };
+    const size_t size = 6 * MIB;
+    char *blocks[COUNT];
+    size_t before = resident();
+    for (int i = 0; i < COUNT; i++) {
+        blocks[i] = malloc(size);
+        CHECK(blocks[i] != NULL);
+        memset(blocks[i], 1, size);
+    }
+    for (int i = 0; i < COUNT; i++)
+        free(blocks[i]);
+    for (int i = 0; i < 60; i++) {
+        char *block = malloc(size);
+        CHECK(block != NULL);
+        memset(block, 1, size);
+        free(block);
+        usleep(10000);
+    }
+    CHECK_OP(resident(), <=, before + 2 * size);
+}

@@ -122,6 +122,22 @@ fn what_is_freed_and_taken_again_stays() {
 }
 
 #[test]
+fn what_is_idle_goes_though_some_of_it_comes_and_goes() {
+    let heap = heap();
+    // Too large to be cached: each comes from where the others were, and goes there.
+    let large = Layout::new::<[u64; 6 * MIB / 8]>();
+    let blocks = take(heap, large, 24 * MIB);
+    free(heap, large, &blocks.into_iter().enumerate().collect::<Vec<_>>());
+    assert!(heap.stats().resident_free_bytes >= 24 * MIB);
+    for _ in 0..2 * TestConfig::LIMITS.purge_delay_ms / LOOK_MS {
+        advance(LOOK_MS);
+        free(heap, large, &[(0, take(heap, large, 6 * MIB)[0])]);
+    }
+    let left = heap.stats().resident_free_bytes;
+    assert!(left <= 6 * MIB, "{left} bytes have memory behind them");
+}
+
+#[test]
 fn looks_are_left_out_where_walks_find_little() {
     let looks = Looks::new();
     assert!(looks.is_worth_a_walk(MIB));

@@ -114,7 +114,8 @@ fn what_is_to_stay_is_not_purged_and_the_rest_is() {
     heap.preallocate(3 * MIB, Backing::AtOnce).expect("memory");
     settle(heap);
     let stats = heap.stats();
-    let idle = stats.resident_free_bytes;
+    // One block of those that came and went is cached.
+    let idle = stats.resident_free_bytes + stats.parked_bytes;
     assert!((MIB..MIB + 16 * PAGE_SIZE).contains(&idle), "{idle} stays");
     let purged = heap.provider().purged();
     settle(heap);

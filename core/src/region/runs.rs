@@ -46,7 +46,8 @@ pub(crate) struct Stamp {
     pub dirty: Span,
     /// Where it may have memory behind it worth giving back, likewise.
     pub resident: Span,
-    /// When the run was last added to, in the environment's milliseconds.
+    /// When it became free, in the environment's milliseconds; of several parts, the
+    /// largest one.
     pub since: u32,
 }
 
@@ -61,9 +62,15 @@ impl Stamp {
         self.resident = self.resident.within(start, len);
     }
 
-    /// What it says together with that of a neighbour, each of its own run.
+    /// What it says together with that of a neighbour, each of its own run. As old as
+    /// the one of which more is resident: a little that comes and goes beside much that
+    /// is idle must not keep that from being purged, and what is purged too early is
+    /// less than what was due.
     #[inline]
     fn merge(&mut self, neighbour: Stamp) {
+        if neighbour.resident.len() > self.resident.len() {
+            self.since = neighbour.since;
+        }
         self.dirty = self.dirty.hull(neighbour.dirty);
         self.resident = self.resident.hull(neighbour.resident);
     }
@@ -210,8 +217,7 @@ impl Runs {
         Taken::new(first, fit.len, stamp)
     }
 
-    /// Gives a used run back, merging it with its free neighbours (R2). The
-    /// merged run is as new as the one given.
+    /// Gives a used run back, merging it with its free neighbours (R2).
     pub(crate) fn give<G: Granules>(&mut self, granules: &G, start: u32, len: u32, stamp: Stamp) {
         let (mut start, mut len, mut stamp) = (start, len, stamp);
         stamp.clip(start, len);
