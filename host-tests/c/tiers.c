@@ -447,10 +447,10 @@ CASE(nothing_wrong)
         block = realloc(block, size);
         CHECK(block != NULL && block[size - 1] == 2);
         page = realloc(page, 2 * size);
-        CHECK(page != NULL);
-        free(page);
-        free(zero);
-        free(block);
+        CHECK(page != NULL && free_sized != NULL);
+        free_sized(page, 2 * size);
+        free_sized(zero, size);
+        free_sized(block, size);
     }
     go_on(SIZE);
     go_on(LARGE);

@@ -12,6 +12,7 @@ use granule_rt::{outlined, process_heap};
 
 use crate::caller::with_caller;
 use crate::errno::{block, fail};
+use crate::info::malloc_usable_size;
 
 /// Allocates `size` bytes, aligned to 16 (8 for sizes up to 8). Size 0 gives
 /// a block of its own.
@@ -131,7 +132,8 @@ fn free_with(pointer: *mut c_void, layout: Option<Layout>, caller: Caller) {
 }
 
 /// Frees a block of `malloc`, `calloc` or `realloc`, given its size (C23), which
-/// checked tiers compare; as for sized `delete`, the class is the block's.
+/// checked tiers compare; as for sized `delete`, the class is the block's. Not its
+/// alignment: `realloc` keeps that of a block of `aligned_alloc`.
 ///
 /// # Safety
 ///
@@ -140,7 +142,20 @@ fn free_with(pointer: *mut c_void, layout: Option<Layout>, caller: Caller) {
 #[cfg_attr(not(windows), unsafe(no_mangle))]
 pub unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
     // SAFETY: by the contract.
-    unsafe { free_aligned(pointer, size, 1) };
+    if unsafe { process_heap().push_unsized(pointer.cast()) } {
+        return;
+    }
+    free_of_size(pointer, size);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_of_size(pointer: *mut c_void, size: usize) {
+    // What checked tiers say is the size that was asked for.
+    // SAFETY: by the contract of `free_sized`.
+    let right = unsafe { malloc_usable_size(pointer) } == size;
+    let layout = if right { None } else { Layout::from_size_align(size, 1).ok() };
+    free_with(pointer, layout, Caller::UNKNOWN);
 }
 
 /// Frees a block that was asked for with a size and an alignment.
