@@ -62,27 +62,23 @@ impl State {
         let machine_page = provider.page_size();
         let whole = (end as usize).next_multiple_of(machine_page >> PAGE_SHIFT);
         let end = whole.min(region.pages as usize) as u32;
-        // The pages first: where they are refused, nothing is kept, and they
-        // are by far the most.
-        let (start, bytes) =
-            range(region, region.base, PAGE_SIZE, self.committed, end, machine_page);
-        // SAFETY: inside the reservation, in machine pages.
-        if unsafe { provider.commit(start, bytes) }.is_err() {
-            return false;
-        }
+        // The tables first, which stay where the pages are refused: they serve the next
+        // attempt. The other way round pages would have to be given back under the lock,
+        // and with contents that are no longer known.
         if end > self.tables {
             let (more, step) = if C::LAZY_PAGES { (end / 2, TABLES_STEP) } else { (0, 1) };
             let ahead = end.saturating_add(more).checked_next_multiple_of(step).unwrap_or(end);
             let done = self.commit_tables(region, provider, ahead.min(region.pages))
                 || self.commit_tables(region, provider, end);
             if !done {
-                if provider.capabilities().contains(Capabilities::PURGE) {
-                    // A refusal leaves them committed, which nobody sees.
-                    // SAFETY: fresh, in machine pages of their own, and nobody's.
-                    let _ = unsafe { provider.purge(start, bytes) };
-                }
                 return false;
             }
+        }
+        let (start, bytes) =
+            range(region, region.base, PAGE_SIZE, self.committed, end, machine_page);
+        // SAFETY: inside the reservation, in machine pages.
+        if unsafe { provider.commit(start, bytes) }.is_err() {
+            return false;
         }
         self.committed = end;
         true

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::bytes::is_all;
-use crate::check::arena::{Arena, Refuse};
+use crate::check::arena::{Arena, Call, Refuse};
 use crate::check::surroundings::{TestConfig, advance, cases, unless_miri};
 use crate::provider::PageProvider;
 use crate::region::purge::Urgency;
@@ -273,6 +273,21 @@ fn growth_stops_when_commit_is_refused() {
     assert!(model.take(1000, 1));
     model.check();
     model.finish();
+}
+
+/// Growth is under locks, where nothing is purged, whichever of its calls is refused.
+#[test]
+fn nothing_is_purged_where_growth_is_refused() {
+    for call in 0..12 {
+        let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+        assert!(model.take(10, 1));
+        model.arena.refuse(Refuse::FromCall(call));
+        let _ = model.take(1000, 1);
+        let _ = model.take(5000, 1);
+        assert_eq!(model.arena.not_called(&[Call::Purge]), [Call::Purge], "call {call}");
+        model.arena.refuse(Refuse::Nothing);
+        assert!(model.take(5000, 1));
+    }
 }
 
 /// An alignment that no region can have room for.
