@@ -104,9 +104,11 @@ impl<C: Config> Heap<C> {
     }
 
     /// Bytes usable at a live block: at least what was asked for. `None` when
-    /// no block of this heap can start at `pointer`.
+    /// no block of this heap can start at `pointer`. Waits for a lock where that is
+    /// not in the heap's first region.
     #[must_use]
     pub fn usable_size(&self, pointer: NonNull<u8>) -> Option<usize> {
+        let _stay = self.lower.regions.stay(pointer.as_ptr());
         if Self::checks_calls() {
             return self.usable_checked(pointer);
         }
@@ -125,17 +127,20 @@ impl<C: Config> Heap<C> {
 
     /// The node that the memory under `pointer` was reserved for; `None` when it
     /// is none of the heap's. Any pointer may be asked about. Always node 0 where
-    /// [`Config::NODES`] is 1.
+    /// [`Config::NODES`] is 1. Waits for a lock as [`usable_size`](Self::usable_size).
     #[must_use]
     pub fn node_of(&self, pointer: *const u8) -> Option<Node> {
+        let _stay = self.lower.regions.stay(pointer);
         self.contains(pointer).then(|| self.lower.regions.node_of(pointer))
     }
 
     /// Whether `pointer` lies in a page that is cut into blocks of one class, of
-    /// at most 32 KiB. Any pointer may be asked about.
+    /// at most 32 KiB. Any pointer may be asked about. Waits for a lock as
+    /// [`usable_size`](Self::usable_size).
     #[inline]
     #[must_use]
     pub fn is_in_slab(&self, pointer: *const u8) -> bool {
+        let _stay = self.lower.regions.stay(pointer);
         self.lower.regions.locate(pointer).is_some_and(|at| at.class().is_small())
     }
 

@@ -203,7 +203,8 @@ impl<C: Config> Heap<C> {
         let pages = pages_for(class, new.size())?;
         let align = new.align().max(self.lower.provider.page_size()) >> PAGE_SHIFT;
         let align = u32::try_from(align).ok()?;
-        let room = if C::LAZY_PAGES { (pages.get() * ROOM_FACTOR).min(ROOM_PAGES) } else { 0 };
+        let most = if C::LAZY_PAGES { ROOM_PAGES } else { 0 };
+        let room = pages.get().saturating_mul(ROOM_FACTOR).min(most);
         let near = Near::First(self.lower.source());
         let run = self
             .lower

@@ -221,11 +221,17 @@ impl Directory {
         pointer.addr().wrapping_add(self.minus_base.load(Ordering::Relaxed))
     }
 
+    /// Whether `pointer` is into the first region.
+    #[inline]
+    pub(crate) fn is_in_first(&self, pointer: *const u8) -> bool {
+        self.first_offset_of(pointer) / UNIT < self.units.load(Ordering::Relaxed)
+    }
+
     /// The region and page under `pointer`.
     #[inline]
     pub(crate) fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
-        let offset = self.first_offset_of(pointer);
-        if offset / UNIT < self.units.load(Ordering::Relaxed) {
+        if self.is_in_first(pointer) {
+            let offset = self.first_offset_of(pointer);
             let region = NonNull::new(self.blocks.entries[0].region.load(Ordering::Relaxed))?;
             return Some((region, (offset >> PAGE_SHIFT) as u32));
         }

@@ -19,7 +19,7 @@ use crate::base::config::Config;
 use crate::base::env::{Environment, elapsed_ms};
 use crate::base::fault::{Fault, FaultKind, OutOfMemory};
 use crate::base::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use crate::base::sync::{Count, Gate, Lock, Update};
+use crate::base::sync::{Count, Gate, Held, Lock, Update};
 use crate::base::units::{PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, Node};
 
@@ -96,14 +96,22 @@ impl<C: Config> Regions<C> {
         unsafe { self.directory.first_class_of(pointer) }
     }
 
-    /// The page under a pointer, if it is one of ours; no lock.
+    /// The page under a pointer, if it is one of ours; no lock. Of a pointer that may
+    /// dangle only while it [stays](Self::stay), or for a report.
     #[inline]
     pub(crate) fn locate(&self, pointer: *const u8) -> Option<Located<'_>> {
         let (region, page) = self.directory.find(pointer)?;
         // SAFETY: D1, a region in the directory is alive as long as a block
-        // in it is; and without one, the pointer is not a live block's and
-        // only the tables are read, which go last.
+        // in it is. Without one it is in the directory until somebody takes it out,
+        // under the lock of the set; the first one stays.
         Some(Located { region: unsafe { region.as_ref() }, page })
+    }
+
+    /// Keeps the region under a pointer, whosever that is, for as long as the lock is
+    /// held. The first region stays without one.
+    #[inline]
+    pub(crate) fn stay(&self, pointer: *const u8) -> Option<Held<'_, (), C::Env>> {
+        (!self.directory.is_in_first(pointer)).then(|| self.set.lock())
     }
 
     /// A fault at a pointer, with what is known of its page; no lock.
