@@ -9,6 +9,9 @@
 
 #pragma weak granule_check
 #pragma weak granule_get_stats
+#pragma weak granule_heap_new
+#pragma weak granule_heap_destroy
+#pragma weak granule_heap_malloc
 
 #define HAMMERS 4
 
@@ -234,6 +237,44 @@ CASE(no_child_loses_what_is_being_purged)
     }
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     join(trimming);
+}
+
+static void make_and_end(void)
+{
+    granule_heap_t *heap = granule_heap_new();
+    CHECK(heap != NULL && granule_heap_malloc(heap, 100) != NULL);
+    CHECK_OP(granule_heap_destroy(heap), ==, 0);
+}
+
+static void *make_heaps(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        make_and_end();
+    return unused;
+}
+
+CASE(children_make_heaps_while_other_threads_do)
+{
+    pthread_t making[3];
+    /* So that all that follow use handles again. */
+    for (int i = 0; i < 1100; i++)
+        make_and_end();
+    for (int i = 0; i < 3; i++)
+        making[i] = start(make_heaps, NULL);
+    for (size_t i = 0; i < 200 * scale(); i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(15);
+            make_and_end();
+            whole();
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    for (int i = 0; i < 3; i++)
+        join(making[i]);
 }
 
 static void fork_again(void)

@@ -4,7 +4,7 @@
 //! told so. Tickets are used again, the oldest first and no sooner than there
 //! are a thousand: so a use after that many heaps may go unnoticed.
 //!
-//! Locks: `DEAD`, with none under it.
+//! Locks: none here; the list of used tickets has its own, see `granule_rt::heap`.
 
 use core::alloc::Layout;
 use core::ffi::c_int;
@@ -13,64 +13,40 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use granule_rt::base::fault::{Fault, FaultKind};
-use granule_rt::base::sync::Lock;
-use granule_rt::heap::{HeapBuilder, HeapError, OwnedHeap};
+use granule_rt::heap::{HeapBuilder, HeapError, OwnedHeap, TagLink, keep_tag, kept_tag};
 use granule_rt::{Environment, HostEnv, outlined, process_heap};
 
 use crate::errno::fail;
 
-/// Tickets of heaps that have ended, kept before one is used again.
-const KEPT: usize = 1000;
-
 /// `granule_heap_t`, and `granule_pool_t`.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Ticket {
+    /// Among those of heaps that have ended.
+    link: TagLink,
     /// The heap, an `OwnedHeap` made raw; null once it has ended.
     heap: AtomicPtr<()>,
     /// Heaps that have memory of this one.
     inner: AtomicUsize,
     /// The heap that this one has memory of.
     outer: AtomicPtr<Ticket>,
-    /// The next among the dead, under the lock.
-    next: AtomicPtr<Ticket>,
 }
 
-/// Tickets of heaps that have ended, the oldest first.
-struct Dead {
-    first: *mut Ticket,
-    last: *mut Ticket,
-    count: usize,
+// Its link is where it begins: a pointer to one is a pointer to the other.
+const _: () = assert!(core::mem::offset_of!(Ticket, link) == 0);
+
+/// One that was of a heap that has ended.
+fn used() -> Option<&'static Ticket> {
+    // SAFETY: what is kept are tickets, by the contract of `keep_tag`, which `keep` alone
+    // calls; they are never given back.
+    kept_tag().map(|link| unsafe { link.cast::<Ticket>().as_ref() })
 }
 
-// SAFETY: tickets are never given back; reached under the lock.
-unsafe impl Send for Dead {}
-
-static DEAD: Lock<Dead, HostEnv> =
-    Lock::new(Dead { first: null_mut(), last: null_mut(), count: 0 });
-
-impl Dead {
-    fn take(&mut self) -> Option<&'static Ticket> {
-        if self.count < KEPT {
-            return None;
-        }
-        // SAFETY: null, or a ticket, which is never given back.
-        let ticket = unsafe { self.first.as_ref() }?;
-        self.first = ticket.next.load(Ordering::Relaxed);
-        self.count -= 1;
-        Some(ticket)
-    }
-
-    fn put(&mut self, ticket: &'static Ticket) {
-        let at = core::ptr::from_ref(ticket).cast_mut();
-        ticket.next.store(null_mut(), Ordering::Relaxed);
-        // SAFETY: as in `take`.
-        match unsafe { self.last.as_ref() } {
-            Some(last) if self.count > 0 => last.next.store(at, Ordering::Relaxed),
-            _ => self.first = at,
-        }
-        self.last = at;
-        self.count += 1;
-    }
+/// Keeps one to be used again.
+fn keep(ticket: &'static Ticket) {
+    // SAFETY: it begins with the link, is of no heap, so in no list, and never given back;
+    // all of it is atomics.
+    unsafe { keep_tag(NonNull::from(ticket).cast()) };
 }
 
 fn fresh() -> Option<&'static Ticket> {
@@ -79,10 +55,10 @@ fn fresh() -> Option<&'static Ticket> {
     // SAFETY: fresh, of that layout, and never given back.
     unsafe {
         at.write(Ticket {
+            link: TagLink::new(),
             heap: AtomicPtr::new(null_mut()),
             inner: AtomicUsize::new(0),
             outer: AtomicPtr::new(null_mut()),
-            next: AtomicPtr::new(null_mut()),
         });
         Some(at.as_ref())
     }
@@ -98,12 +74,11 @@ pub(crate) fn make(
     builder: HeapBuilder<'_>,
     outer: Option<&'static Ticket>,
 ) -> Result<*mut Ticket, HeapError> {
-    let used = { DEAD.lock().take() };
-    let ticket = used.or_else(fresh).ok_or(HeapError::OutOfMemory)?;
+    let ticket = used().or_else(fresh).ok_or(HeapError::OutOfMemory)?;
     let heap = match builder.build() {
         Ok(heap) => heap,
         Err(error) => {
-            DEAD.lock().put(ticket);
+            keep(ticket);
             return Err(error);
         }
     };
@@ -176,7 +151,7 @@ impl Ticket {
         if let Some(outer) = unsafe { self.outer.load(Ordering::Relaxed).as_ref() } {
             outer.inner.fetch_sub(1, Ordering::Relaxed);
         }
-        DEAD.lock().put(self);
+        keep(self);
     }
 
     #[cold]

@@ -28,6 +28,7 @@
 //! - `origin`: where memory comes from;
 //! - `record`: all heaps there are, in a `roster`;
 //! - `owned`: handles;
+//! - `tags`: of heaps that have ended, for handles that outlive them;
 //! - `scope`: the scoped override.
 
 mod origin;
@@ -35,6 +36,7 @@ mod owned;
 pub(crate) mod record;
 mod roster;
 mod scope;
+pub(crate) mod tags;
 
 use granule_core::Config;
 use granule_core::provider::{CapTooSmall, Capped};
@@ -46,6 +48,7 @@ use crate::user::numbered::ThreadCaches;
 pub use origin::{Origin, RawFault, RawMemory};
 pub use owned::{HeapBuilder, HeapId, OwnedHeap, Owner, owner_of, tag_of};
 pub use scope::{Scoped, heap_of, with_heap, with_heap_borrowed};
+pub use tags::{TagLink, keep_tag, kept_tag};
 
 /// The configuration of an [`OwnedHeap`]: a cache for each of the first 256
 /// threads alive, found by a number of the thread.

@@ -1,16 +1,17 @@
 //! `fork` in a process with threads.
 //!
-//! Before: every lock of the process's heap, and of those that end, is taken, so that the copy is
-//! whole. After: they open again, and the child takes back the caches of the
-//! threads it does not have (each consistent at any instant: its state is one
-//! word a class). Caches of CPUs stay where they are, see
-//! [`rseq`](super::rseq); those that another thread was draining open again. `vfork` and `CLONE_VM` children share memory with
-//! their parent and must not allocate, as everywhere.
+//! Before: every lock of the process's heap, of those that end, and of the tags of
+//! those that have ended, is taken, so that the copy is whole. After: they open again,
+//! and the child takes back the caches of the threads it does not have (each consistent
+//! at any instant: its state is one word a class). Caches of CPUs stay where they are,
+//! see [`rseq`](super::rseq); those that another thread was draining open again. `vfork`
+//! and `CLONE_VM` children share memory with their parent and must not allocate, as
+//! everywhere.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::{choice, env, settings, threads};
-use crate::heap::record;
+use crate::heap::{record, tags};
 use crate::user::caches::Caches;
 
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -42,6 +43,8 @@ pub(crate) fn prepare_once() {
 }
 
 extern "C" fn before() {
+    // Nobody waits under it.
+    tags::before_fork();
     // Heaps whose memory is the process's heap's first.
     record::before_fork();
     crate::process_heap().before_fork();
@@ -52,6 +55,7 @@ extern "C" fn after_in_parent() {
     unsafe {
         crate::process_heap().after_fork();
         record::after_fork();
+        tags::after_fork();
     }
 }
 
@@ -61,6 +65,7 @@ extern "C" fn after_in_child() {
     unsafe {
         crate::process_heap().after_fork();
         record::after_fork();
+        tags::after_fork();
         record::restart_stopped();
         match choice::caches() {
             Caches::Threads => crate::process_heap().adopt_orphans(),

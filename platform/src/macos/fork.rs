@@ -1,5 +1,6 @@
 //! `fork` in a process with threads, as on Linux: the locks are taken before,
-//! and the child takes back the caches of the threads it does not have.
+//! and the child takes back the caches of the threads it does not have. Heaps that end,
+//! and their tags, are Linux's alone.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
