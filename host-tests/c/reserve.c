@@ -108,6 +108,14 @@ CASE(nothing_is_set_aside)
     CHECK_OP(faults() - before, >=, 5000);
 }
 
+/* More than can be had was asked for: what falls idle goes back as ever. */
+CASE(what_is_idle_goes_back)
+{
+    use();
+    /* Half of what was used, for what caches keep. */
+    CHECK_OP(resident(), <=, 32 * MIB);
+}
+
 CASE(the_program_runs_all_the_same)
 {
     CHECK_OP(resident(), <=, 16 * MIB);

@@ -59,3 +59,12 @@ fn what_a_limit_forbids_is_not_set_aside() -> Result<()> {
         run.env("GRANULE_RESERVE", "64M,touch").address_space(64 << 20)
     })
 }
+
+/// What was refused is not kept back either, of memory that the program uses later.
+#[test]
+fn what_is_refused_keeps_nothing_from_going_back() -> Result<()> {
+    for huge in ["9999999G", "9999999G,touch"] {
+        run_with(huge, "what_is_idle_goes_back")?;
+    }
+    run("what_is_idle_goes_back", |run| run.env("GRANULE_RESERVE", "1G").address_space(512 << 20))
+}

@@ -24,10 +24,7 @@ pub(super) fn program_starts() {
     if sampling::settle::<Environ>() {
         crate::process_heap().sampling_is_known();
     }
-    if let Some((bytes, backing)) = shared::reserve::<Environ>() {
-        // Where so much cannot be had the program runs as without.
-        let _ = crate::process_heap().preallocate(bytes, backing);
-    }
+    shared::set_aside::<Environ>();
 }
 
 /// The process's environment.

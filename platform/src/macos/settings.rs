@@ -30,10 +30,7 @@ impl Variables for HostThread {
 
 /// The program starts. Sets aside what `GRANULE_RESERVE` says.
 pub(super) fn program_starts() {
-    if let Some((bytes, backing)) = shared::reserve::<HostThread>() {
-        // Where so much cannot be had the program runs as without.
-        let _ = crate::process_heap().preallocate(bytes, backing);
-    }
+    shared::set_aside::<HostThread>();
 }
 
 /// The limits that the environment says; balanced ones until it is known.

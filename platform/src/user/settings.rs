@@ -33,9 +33,16 @@ pub(crate) trait Variables {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NotYet;
 
-/// What `GRANULE_RESERVE` says is to be set aside, if anything.
-pub(crate) fn reserve<V: Variables>() -> Option<(usize, Backing)> {
-    V::with(b"GRANULE_RESERVE", |value| value.and_then(reserve_of)).ok()?
+/// The program starts: sets aside what `GRANULE_RESERVE` says. Where so much cannot be
+/// had the program runs as without.
+pub(crate) fn set_aside<V: Variables>() {
+    let asked = V::with(b"GRANULE_RESERVE", |value| value.and_then(reserve_of));
+    let Some((bytes, backing)) = asked.ok().flatten() else { return };
+    if crate::process_heap().preallocate(bytes, backing).is_ok() {
+        // Not before: what was refused would keep all else from being purged. Relaxed:
+        // who does not see it yet keeps less, once, as before the program started.
+        RESERVE.store(bytes, Relaxed);
+    }
 }
 
 /// The tier in force. Basic until the environment is known, and unless it says
@@ -76,7 +83,6 @@ const FRUGAL: u8 = 1;
 const BALANCED: u8 = 2;
 const THROUGHPUT: u8 = 3;
 const PRESETS: u8 = 3;
-/// Beside a preset: what is said of huge pages.
 /// The limits of presets.
 static LIMITS: [Limits; 4] = {
     let mut limits = [Limits::BALANCED; 4];
@@ -85,12 +91,13 @@ static LIMITS: [Limits; 4] = {
     limits
 };
 
+/// Beside a preset: what is said of huge pages.
 const HUGE: u8 = 4;
 const NO_HUGE: u8 = 8;
 
 static PRESET: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-/// Bytes that are set aside, and stay.
+/// Bytes that have been set aside, and stay.
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
 
 /// The limits that the environment says; balanced ones until it is known.
@@ -99,11 +106,11 @@ static RESERVE: AtomicUsize = AtomicUsize::new(0);
 #[inline(always)]
 pub(crate) fn limits<V: Variables>() -> Limits {
     // Relaxed: all who look find the same.
-    let (number, reserve) = match PRESET.load(Relaxed) {
-        UNKNOWN => find_limits::<V>(),
-        number => (number, RESERVE.load(Relaxed)),
+    let number = match PRESET.load(Relaxed) {
+        UNKNOWN => find_preset::<V>(),
+        number => number,
     };
-    limits_of(number, reserve)
+    limits_of(number, RESERVE.load(Relaxed))
 }
 
 #[inline(always)]
@@ -120,26 +127,23 @@ fn limits_of(number: u8, reserve: usize) -> Limits {
     }
 }
 
-/// Preset and reserve.
+/// The preset, and what is said of huge pages.
 #[cold]
-fn find_limits<V: Variables>() -> (u8, usize) {
+fn find_preset<V: Variables>() -> u8 {
     let preset = V::with(b"GRANULE_PRESET", |value| match value {
         Some(b"frugal") => FRUGAL,
         Some(b"throughput") => THROUGHPUT,
         _ => BALANCED,
     });
-    let Ok(preset) = preset else { return (BALANCED, 0) };
+    let Ok(preset) = preset else { return BALANCED };
     let huge = V::with(b"GRANULE_HUGE", |value| match value {
         Some(b"1") => HUGE,
         Some(b"0") => NO_HUGE,
         _ => 0,
     });
     let number = preset | huge.unwrap_or(0);
-    let reserve = reserve::<V>().map_or(0, |(bytes, _)| bytes);
-    RESERVE.store(reserve, Relaxed);
-    // Who sees this and not yet the other keeps less, once.
     PRESET.store(number, Relaxed);
-    (number, reserve)
+    number
 }
 
 /// What `GRANULE_RESERVE` means; `None` where it means nothing.

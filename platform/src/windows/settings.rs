@@ -47,10 +47,7 @@ fn value_of(name: &[u8], value: &mut [u8; LENGTH]) -> Option<usize> {
 
 /// The process starts. Sets aside what `GRANULE_RESERVE` says.
 pub(super) fn program_starts() {
-    if let Some((bytes, backing)) = shared::reserve::<HostThread>() {
-        // Where so much cannot be had the program runs as without.
-        let _ = crate::process_heap().preallocate(bytes, backing);
-    }
+    shared::set_aside::<HostThread>();
 }
 
 /// The limits that the environment says.
