@@ -33,6 +33,22 @@
     _(sched_yield, 0, 0, 0, EPERM)                                        \
     _(rt_sigaction, 0, 0, 0, EPERM)
 
+/* What errno was before a call that succeeds or frees, it is after it, whatever has
+ * been refused underneath. */
+#define SENTINEL 12345
+
+static void free_keeps_errno(void *data)
+{
+    errno = SENTINEL;
+    free(data);
+    CHECK_OP(errno, ==, SENTINEL);
+}
+
+static void check_errno_of(const void *data)
+{
+    CHECK_OP(errno, ==, data == NULL ? ENOMEM : SENTINEL);
+}
+
 /* Blocks that may be refused, all verified. Returns how many were. */
 static size_t work(struct block *blocks, size_t count, size_t steps, size_t max, uint64_t *rng)
 {
@@ -42,17 +58,18 @@ static size_t work(struct block *blocks, size_t count, size_t steps, size_t max,
         uint64_t seed = next_random(rng);
         size_t size = random_size(rng, max);
         if (block->data == NULL) {
-            errno = 0;
+            errno = SENTINEL;
             void *data = seed % 4 ? malloc(size) : calloc(1, size);
+            check_errno_of(data);
             if (data == NULL) {
-                CHECK_OP(errno, ==, ENOMEM);
                 failures++;
                 continue;
             }
             if (seed % 4 == 0)
                 verify_zero(data, size);
-            free(data);
+            free_keeps_errno(data);
             data = malloc(size);
+            check_errno_of(data);
             if (data == NULL)
                 continue;
             *block = (struct block){data, size, seed};
@@ -63,7 +80,9 @@ static size_t work(struct block *blocks, size_t count, size_t steps, size_t max,
             /* All of what is kept of a large block was not filled. */
             size_t kept = block->size < BLOCK_FILLED ? block->size : BLOCK_FILLED;
             block_verify(block);
+            errno = SENTINEL;
             void *data = realloc(block->data, size + BLOCK_FILLED);
+            check_errno_of(data);
             if (data == NULL) {
                 failures++;
                 block_verify(block);
@@ -75,7 +94,9 @@ static size_t work(struct block *blocks, size_t count, size_t steps, size_t max,
             if (block->size >= 2 * BLOCK_FILLED)
                 fill((char *)data + size, 0, BLOCK_FILLED, seed);
         } else {
-            block_free(block);
+            block_verify(block);
+            free_keeps_errno(block->data);
+            block->data = NULL;
         }
     }
     return failures;

@@ -7,9 +7,9 @@
 //! not for a test.
 #![cfg(target_os = "linux")]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use granule_host_tests::suite::{run_cases, run_cases_with};
-use granule_host_tests::{Linkage, Source};
+use granule_host_tests::{Exit, Linkage, Source};
 
 #[test]
 fn preloaded_with_either_front_end() -> Result<()> {
@@ -46,4 +46,18 @@ fn without_the_c_library_s_areas() -> Result<()> {
     run_cases_with(&Source::new("refused.c"), Linkage::Preload, |run| {
         run.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
     })
+}
+
+/// An entry of the kernel's vector that is not there sets errno, as much as a call that
+/// is refused: before `main`, too, where C wants it to be 0.
+#[test]
+fn without_entries_of_the_vector() -> Result<()> {
+    for linkage in [Linkage::Preload, Linkage::Dynamic, Linkage::Static] {
+        let program = Source::new("vector.c").program(linkage)?;
+        for case in ["errno_is_zero_at_main", "errno_is_kept"] {
+            let outcome = program.run()?.arg(case).outcome()?;
+            ensure!(outcome.exit == Exit::Code(0), "{case} {linkage:?}: {}", outcome.describe());
+        }
+    }
+    Ok(())
 }

@@ -15,9 +15,10 @@ const SPINS: u32 = 2000;
 #[derive(Clone, Copy, Debug)]
 pub struct HostEnv;
 
-/// Runs a system call and keeps `errno`, which a failure would set: `free`
-/// and a successful `malloc` must not.
-pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
+/// Runs a function of the C library's and keeps `errno`, which a failure would set:
+/// `free` and a successful `malloc` must not, nor what runs before `main`. Also
+/// what never fails: a filter of system calls refuses anything.
+pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // SAFETY: every thread has an errno.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: it is the calling thread's.
@@ -26,6 +27,13 @@ pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // SAFETY: as above.
     unsafe { errno.write(before) };
     result
+}
+
+/// What the kernel told the process in its vector when it started; 0 for what it does
+/// not tell.
+pub(super) fn told(what: libc::c_ulong) -> libc::c_ulong {
+    // SAFETY: no preconditions.
+    quietly(|| unsafe { libc::getauxval(what) })
 }
 
 /// The calling thread's error number.
@@ -37,8 +45,8 @@ pub(super) fn errno() -> libc::c_int {
 /// The kernel's number of the calling thread, kept in a word of the thread's.
 #[cold]
 fn find_thread() -> u32 {
-    // SAFETY: no preconditions; it never fails.
-    let thread = unsafe { libc::gettid() }.cast_unsigned();
+    // SAFETY: no preconditions.
+    let thread = quietly(|| unsafe { libc::gettid() }).cast_unsigned();
     tls::set_thread(without_provenance_mut(thread as usize));
     thread
 }
@@ -67,23 +75,22 @@ unsafe impl Environment for HostEnv {
         if spins < SPINS {
             core::hint::spin_loop();
         } else {
-            // SAFETY: no preconditions; it never fails on Linux.
-            unsafe { libc::sched_yield() };
+            // SAFETY: no preconditions. Refused, it spins on.
+            quietly(|| unsafe { libc::sched_yield() });
         }
     }
 
     fn now_ms() -> u32 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is writable; the clock exists since Linux 2.6.32.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+        quietly(|| unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) });
         // Wraps, as the trait allows.
         (now.tv_sec as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec as u32 / 1_000_000)
     }
 
     fn random() -> u64 {
         // Sixteen bytes that the kernel made for this process, without a call.
-        // SAFETY: no preconditions.
-        let bytes = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const [u8; 8];
+        let bytes = told(libc::AT_RANDOM) as *const [u8; 8];
         // SAFETY: the kernel's, for ever; null where it has none.
         let bytes = unsafe { bytes.as_ref() };
         bytes.map_or(0x9e37_79b9_7f4a_7c15, |bytes| u64::from_ne_bytes(*bytes))

@@ -36,9 +36,10 @@ static AT_START: extern "C" fn() = {
 pub(crate) fn prepare_once() {
     // Relaxed: the flag carries nothing, the winner registers.
     if !PREPARED.load(Ordering::Relaxed) && !PREPARED.swap(true, Ordering::Relaxed) {
+        let (parent, child) = (Some(after_in_parent as _), Some(after_in_child as _));
         // SAFETY: the handlers do not unwind. May allocate: no lock is held.
         // Failure leaves fork as unsafe as without us.
-        unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
+        env::quietly(|| unsafe { libc::pthread_atfork(Some(before), parent, child) });
     }
 }
 

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use granule_core::PageProvider;
 use granule_core::provider::{Capabilities, Node, ProviderError, Reservation};
 
-use super::env::quietly;
+use super::env::{quietly, told};
 use super::numa;
 
 /// Address space for the first region: what every block is found in by one
@@ -126,7 +126,7 @@ impl Default for HostPages {
 pub(super) fn address_limit() -> Option<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable.
-    let failed = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } != 0;
+    let failed = quietly(|| unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) }) != 0;
     if failed || limit.rlim_cur == libc::RLIM_INFINITY {
         None
     } else {
@@ -144,8 +144,7 @@ unsafe impl PageProvider for HostPages {
     fn page_size(&self) -> usize {
         // As the kernel says. `sysconf` asks for the same, by a table of its own, whose
         // page would bring its neighbours along.
-        // SAFETY: no preconditions.
-        let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+        let bytes = told(libc::AT_PAGESZ);
         usize::try_from(bytes).ok().filter(|bytes| bytes.is_power_of_two()).unwrap_or(4096)
     }
 

@@ -14,7 +14,7 @@ pub struct HostEnv;
 
 /// Runs a system call and keeps `errno`, which a failure would set: `free`
 /// and a successful `malloc` must not.
-pub(super) fn quietly<R>(call: impl FnOnce() -> R) -> R {
+pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> R {
     // SAFETY: every thread has an errno.
     let errno = unsafe { libc::__error() };
     // SAFETY: it is the calling thread's.

@@ -4,6 +4,8 @@ use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{NonNull, without_provenance_mut};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::imp::env::quietly;
+
 /// A key of threads, made when it is first needed.
 pub(crate) struct Key {
     /// The key plus one; 0 before it is made.
@@ -27,7 +29,7 @@ impl Key {
         }
         let mut new: libc::pthread_key_t = 0;
         // SAFETY: `new` is writable; the destructor does not unwind.
-        if unsafe { libc::pthread_key_create(&raw mut new, self.ends) } != 0 {
+        if quietly(|| unsafe { libc::pthread_key_create(&raw mut new, self.ends) }) != 0 {
             return None;
         }
         // Release: publishes a key that exists; pairs with the Acquire above.
@@ -45,8 +47,9 @@ impl Key {
     /// Sets the calling thread's value; whether that could be done. May
     /// allocate: the caller holds no lock.
     pub(crate) fn set(&self, value: *mut c_void) -> bool {
-        // SAFETY: the key exists.
-        self.get().is_some_and(|key| unsafe { libc::pthread_setspecific(key, value) } == 0)
+        let Some(key) = self.get() else { return false };
+        // SAFETY: the key exists. Where it allocates and cannot, that sets `errno`.
+        quietly(|| unsafe { libc::pthread_setspecific(key, value) }) == 0
     }
 
     /// The calling thread's value; null before there is one.

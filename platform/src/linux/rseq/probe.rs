@@ -15,11 +15,11 @@ use granule_core::base::class::{ALL_CLASSES, Class};
 use granule_core::cache::sheaf::{Top, Word};
 use granule_core::cache::tops::Tops;
 
-use super::super::env::quietly;
+use super::super::env::{quietly, told};
 use super::area::{Areas, Numbers};
 use super::{CPUS, CpuSlots, Entry, Sequences, area, membarrier, stopped};
 
-/// The key of `getauxval` for the bytes of an area that the kernel knows.
+/// The key in the kernel's vector for the bytes of an area that the kernel knows.
 const AT_RSEQ_FEATURE_SIZE: libc::c_ulong = 27;
 /// ... when `mm_cid` is among them.
 const WITH_MM_CID: libc::c_ulong = 28;
@@ -85,8 +85,7 @@ pub(in crate::linux) fn numbers() -> Numbers {
     if std::env::var_os(super::tests::PHYSICAL).is_some() {
         return Numbers::Physical;
     }
-    // SAFETY: no preconditions; 0 for what the kernel does not tell.
-    let known = unsafe { libc::getauxval(AT_RSEQ_FEATURE_SIZE) };
+    let known = told(AT_RSEQ_FEATURE_SIZE);
     if known >= WITH_MM_CID { Numbers::Dense } else { Numbers::Physical }
 }
 
