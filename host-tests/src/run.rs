@@ -21,6 +21,7 @@ pub struct Run {
     preload: Vec<PathBuf>,
     timeout: Duration,
     address_space: Option<u64>,
+    user: Option<u32>,
 }
 
 /// How a program ended.
@@ -55,6 +56,7 @@ impl Run {
             preload: Vec::new(),
             timeout: Duration::from_secs(30) * crate::scale(),
             address_space: None,
+            user: None,
         }
     }
 
@@ -88,6 +90,12 @@ impl Run {
         self
     }
 
+    /// Runs it as another user, which root can.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
+        self
+    }
+
     /// Runs it to its end or its deadline.
     pub fn outcome(&self) -> Result<Outcome> {
         let mut command = Command::new(&self.program);
@@ -98,6 +106,9 @@ impl Run {
             command.env("LD_PRELOAD", joined(&self.preload));
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(id) = self.user {
+            command.uid(id);
+        }
         let address_space = self.address_space;
         // SAFETY: the closure runs between fork and exec and only calls
         // `prctl` and `setrlimit`, system calls that take no lock.

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use granule_core::base::limits::Limits;
 
+use super::env::told;
 use crate::user::sampling;
 use crate::user::settings::{self as shared, NotYet, Variables};
 use crate::user::unix;
@@ -44,7 +45,10 @@ impl Variables for super::threads::LinuxThread {
 }
 
 /// The value of a variable; `Ok(None)` when it is not set, `Err` when there
-/// is no environment yet.
+/// is no environment yet. Every look at the environment comes by here.
+///
+/// None is set for a process that has more rights than who started it (set-user-id
+/// and the like), who wrote its environment: as the loader says of its variables.
 pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
     unsafe extern "C" {
         static environ: *const *const c_char;
@@ -56,6 +60,9 @@ pub(super) fn variable(name: &[u8]) -> Result<Option<&'static [u8]>, NotYet> {
     if list.is_null() {
         // Not yet, or never: the program may have cleared it.
         return if STARTED.load(Relaxed) { Ok(None) } else { Err(NotYet) };
+    }
+    if told(libc::AT_SECURE) != 0 {
+        return Ok(None);
     }
     // SAFETY: as above.
     Ok(unsafe { unix::find(list, name) })
