@@ -230,7 +230,8 @@ int granule_pool_create(const struct granule_pool_policy *policy,
 
 /* Makes a pool that has `buffer` and nothing else, until it is destroyed: 0.
  * EINVAL for a null pointer, or if the buffer is too small for records (1.7 %)
- * and a page of 4 KiB, or part of a block of malloc of up to 32 KiB; ENOMEM. */
+ * and a page of 4 KiB, or part of a block of malloc of up to 32 KiB; ENOMEM. `*pool`
+ * is null then. */
 int granule_pool_create_fixed(void *buffer, size_t bytes,
                               granule_pool_t **pool) GRANULE_NOTHROW;
 

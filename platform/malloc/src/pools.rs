@@ -26,16 +26,21 @@ pub struct PoolPolicy {
     pub cap: usize,
 }
 
-/// Stores what was made in `*out` and returns 0, or null and an error's number.
+/// Stores what is made in `*out` and returns 0, or null and an error's number; `None`
+/// is an `EINVAL`, and so is an `out` that is null.
 ///
 /// # Safety
 ///
-/// Caller: `out` is writable.
-unsafe fn store(builder: HeapBuilder<'_>, out: *mut *mut Ticket) -> c_int {
-    let made = tickets::make(builder, None);
+/// Caller: `out` is null or writable.
+unsafe fn store(builder: Option<HeapBuilder<'_>>, out: *mut *mut Ticket) -> c_int {
+    if out.is_null() {
+        return libc::EINVAL;
+    }
+    let made = builder.map(|builder| tickets::make(builder, None));
+    let handle = made.and_then(Result::ok).unwrap_or(core::ptr::null_mut());
     // SAFETY: by the contract.
-    unsafe { out.write(made.unwrap_or(core::ptr::null_mut())) };
-    made.map_or_else(tickets::error, |_| 0)
+    unsafe { out.write(handle) };
+    made.map_or(libc::EINVAL, |made| made.map_or_else(tickets::error, |_| 0))
 }
 
 /// Makes a pool that grows. `EINVAL` for a null pointer, a bad granularity, a cap
@@ -51,15 +56,17 @@ pub unsafe extern "C" fn granule_pool_create(
     out: *mut *mut Ticket,
 ) -> c_int {
     // SAFETY: by the contract.
-    let Some(policy) = (unsafe { policy.as_ref() }) else { return libc::EINVAL };
-    let Some(alloc) = policy.alloc.filter(|_| !out.is_null()) else { return libc::EINVAL };
-    let granularity = if policy.granularity == 0 { 4096 } else { policy.granularity };
-    let memory = RawMemory { alloc, free: policy.free, context: policy.context, granularity };
+    let policy = unsafe { policy.as_ref() };
+    let builder = policy.and_then(|policy| {
+        let granularity = if policy.granularity == 0 { 4096 } else { policy.granularity };
+        let (alloc, free, context) = (policy.alloc?, policy.free, policy.context);
+        let memory = RawMemory { alloc, free, context, granularity };
+        // SAFETY: by the contract.
+        let builder = unsafe { HeapBuilder::raw(memory) };
+        Some(if policy.cap == 0 { builder } else { builder.cap(policy.cap) })
+    });
     // SAFETY: by the contract.
-    unsafe {
-        let builder = HeapBuilder::raw(memory);
-        store(if policy.cap == 0 { builder } else { builder.cap(policy.cap) }, out)
-    }
+    unsafe { store(builder, out) }
 }
 
 /// Makes a pool that lives on a buffer. `EINVAL` for a null pointer or too small
@@ -75,10 +82,10 @@ pub unsafe extern "C" fn granule_pool_create_fixed(
     bytes: usize,
     out: *mut *mut Ticket,
 ) -> c_int {
-    match NonNull::new(buffer.cast()) {
-        // SAFETY: by the contract.
-        Some(start) if !out.is_null() => unsafe { store(HeapBuilder::fixed(start, bytes), out) },
-        _ => libc::EINVAL,
+    // SAFETY: by the contract.
+    unsafe {
+        let builder = NonNull::new(buffer.cast()).map(|start| HeapBuilder::fixed(start, bytes));
+        store(builder, out)
     }
 }
 
