@@ -1,5 +1,5 @@
 //! The tables of `host-tests/README.md` that say which test covers what: every test that
-//! they name exists, and no model is left out.
+//! they name exists, and no model and no file of these tests is left out.
 //!
 //! In a cell of the section "What covers what" a file is named first, from the root of
 //! the project, and then the tests in it.
@@ -107,6 +107,19 @@ fn every_model_is_named() -> Result<()> {
     }
     ensure!(models.len() > 10, "{} models", models.len());
     ensure!(missing.is_empty(), "in no table: {missing:?}");
+    Ok(())
+}
+
+#[test]
+fn every_file_of_tests_is_named() -> Result<()> {
+    let mut paths = Vec::new();
+    files(&root().join("host-tests/tests"), ".rs", &mut paths)?;
+    let readme = readme()?;
+    let named: BTreeSet<&str> = spans(&readme).collect();
+    let stems: BTreeSet<_> = paths.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+    let missing: Vec<_> = stems.difference(&named).collect();
+    ensure!(stems.len() > 20, "{} files", stems.len());
+    ensure!(missing.is_empty(), "not in host-tests/README.md: {missing:?}");
     Ok(())
 }
 

@@ -9,7 +9,7 @@
 //! test      every test there is, real programs among them
 //! verify    the checks that take hours
 //! soak      mixed load for as long as is asked, which loses nothing
-//! bench     small patterns under four allocators
+//! bench     patterns and real programs under granule and other allocators
 //! qemu      the kernel under test, booted on one machine
 //! ```
 

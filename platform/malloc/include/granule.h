@@ -45,7 +45,7 @@ void granule_free_aligned_sized(void *ptr, size_t alignment, size_t size);
  * null. */
 size_t granule_usable_size(void *ptr);
 
-/* Gives idle memory back to the system, down to about `keep` bytes. 1 if
+/* Gives idle memory back to the system, all of it: `keep` has no effect. 1 if
  * anything was given back, otherwise 0. */
 int granule_trim(size_t keep);
 
@@ -54,8 +54,7 @@ int granule_trim(size_t keep);
 /* ---- Standard functions that a system's headers may not declare ---- */
 
 /* C23. Frees `ptr`, which malloc, calloc or realloc gave for `size` bytes.
- * Null is allowed. Faster than free, which has to look the size up. Any
- * other size is undefined behaviour. */
+ * Null is allowed. Any other size is undefined behaviour. */
 void free_sized(void *ptr, size_t size) GRANULE_NOTHROW;
 
 /* C23. Frees `ptr`, which aligned_alloc gave for this alignment and size.
@@ -76,7 +75,7 @@ void *memalign(size_t alignment, size_t size) GRANULE_NOTHROW;
 /* `size` bytes, rounded up to whole pages, on a page boundary. */
 void *pvalloc(size_t size) GRANULE_NOTHROW;
 
-/* Gives idle memory back to the system, down to about `keep` bytes. 1 if
+/* Gives idle memory back to the system, all of it: `keep` has no effect. 1 if
  * anything was given back, otherwise 0. */
 int malloc_trim(size_t keep) GRANULE_NOTHROW;
 

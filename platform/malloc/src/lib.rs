@@ -12,7 +12,9 @@
 //! - [`errno`]: the errors' door.
 //!
 //! The functions are defined by C23, POSIX 2024 and glibc's manual; where
-//! they differ, glibc decides: its programs are preloaded.
+//! they differ, glibc decides: its programs are preloaded. One exception: `memalign`
+//! refuses an alignment that is no power of two, 0 among them, with `EINVAL`, as
+//! `aligned_alloc` does; glibc's takes the next power of two instead.
 //!
 //! On Windows, where symbols of other libraries are not replaced, the functions
 //! have names of their own, `granule_malloc` and so on, see `granule.h`; C++

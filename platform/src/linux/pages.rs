@@ -1,10 +1,12 @@
 //! Pages from `mmap`.
 //!
-//! Address space is reserved without access (`PROT_NONE`), which costs
-//! nothing under any overcommit policy, is not counted by `mlockall`, and is
-//! left out of core dumps; commit is `mprotect`, purge is `madvise`, remap is
-//! `mremap`. A page before each reservation is never accessible: who runs past the
-//! end of what lies below it, another region perhaps, faults before its records.
+//! Address space is reserved without access (`PROT_NONE`), which costs no memory
+//! under any overcommit policy and is left out of core dumps. `mlockall` counts it,
+//! though it has nothing to lock there: where locked memory is limited
+//! (`RLIMIT_MEMLOCK`) it refuses the process. Commit is `mprotect`, purge is
+//! `madvise`, remap is `mremap`. A page before each reservation is never accessible:
+//! who runs past the end of what lies below it, another region perhaps, faults before
+//! its records.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
