@@ -1,8 +1,13 @@
 //! A stashed sheaf for the one in use, under the stash's lock: one lock for
 //! what would be three.
+//!
+//! What is swapped out is nearly always in the state it was seen in. Where it is not
+//! ([`Sheaf::from_end`]) its objects are put aside as if they had been freed where
+//! nothing may wait: neither slabs nor depot are called under the stash's lock.
 
 use core::ptr::NonNull;
 
+use super::deferred::Deferred;
 use super::frontend::FrontEnd;
 use super::sheaf::{End, Sheaf, Top};
 use super::stash::Stash;
@@ -15,6 +20,7 @@ use crate::base::env::Environment;
 #[inline]
 pub(super) fn refill<E: Environment>(
     front: &impl FrontEnd<E>,
+    deferred: &Deferred<E>,
     stash: &mut Stash,
     class: Class,
     top: Top,
@@ -25,8 +31,9 @@ pub(super) fn refill<E: Environment>(
     // SAFETY: the new sheaf is ours.
     if unsafe { front.swap(class, top, new) } {
         if !top.is_sentinel() {
-            // SAFETY: `swap` made the old sheaf ours; empty, as its top said.
-            stash.keep_empty(unsafe { Sheaf::from_end(top, class, End::Empty) });
+            // SAFETY: `swap` made the old sheaf, one of the class, ours.
+            let old = unsafe { Sheaf::from_end(top, class, End::Empty) };
+            stash.keep_empty(old.unwrap_or_else(|other| emptied(deferred, other)));
         }
         return Some(object);
     }
@@ -43,6 +50,7 @@ pub(super) fn refill<E: Environment>(
 #[inline(always)]
 pub(super) fn overflow<E: Environment>(
     front: &impl FrontEnd<E>,
+    deferred: &Deferred<E>,
     stash: &mut Stash,
     class: Class,
     top: Top,
@@ -60,8 +68,28 @@ pub(super) fn overflow<E: Environment>(
         empty.clear();
         stash.keep_empty(empty);
     } else if !top.is_sentinel() {
-        // SAFETY: `swap` made the old sheaf ours; full, as its top said.
-        stash.keep_full(class, unsafe { Sheaf::from_end(top, class, End::Full) });
+        // SAFETY: `swap` made the old sheaf, one of the class, ours.
+        match unsafe { Sheaf::from_end(top, class, End::Full) } {
+            Ok(full) => stash.keep_full(class, full),
+            Err(other) => stash.keep_empty(emptied(deferred, other)),
+        }
     }
     swapped
 }
+
+/// Puts the objects of a sheaf aside: live ones to the slabs, which the next miss that
+/// may wait gives back.
+#[cold]
+#[inline(never)]
+fn emptied<E: Environment>(deferred: &Deferred<E>, mut sheaf: Sheaf) -> Sheaf {
+    while let Some(object) = sheaf.pop() {
+        // SAFETY: nobody's, out of a sheaf of ours (C1); objects of every class are
+        // aligned to 8 bytes.
+        unsafe { deferred.push(object) };
+    }
+    sheaf
+}
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

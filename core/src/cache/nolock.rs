@@ -57,7 +57,7 @@ impl<C: Config> Cache<C> {
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
         let sheaf = stash.take_full(class).or_else(|| self.take_nolock(lower, class))?;
-        exchange::refill(&lower.front, &mut stash, class, top, sheaf)
+        exchange::refill(&lower.front, &self.deferred, &mut stash, class, top, sheaf)
     }
 
     /// Takes a live object of `class` (a true one) back after a miss, without
@@ -78,6 +78,6 @@ impl<C: Config> Cache<C> {
         let Some(mut stash) = slot.stash.try_lock() else { return false };
         let order = stash.order(class);
         let Some(sheaf) = stash.take_empty(class, order) else { return false };
-        exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object)
+        exchange::overflow(&lower.front, &self.deferred, &mut stash, class, top, sheaf, object)
     }
 }

@@ -65,7 +65,8 @@ impl<C: Config> Cache<C> {
                 && let Some(sheaf) = stash.take_full(class)
             {
                 slot.refills.count();
-                let object = exchange::refill(&lower.front, &mut stash, class, top, sheaf);
+                let (front, aside) = (&lower.front, &self.deferred);
+                let object = exchange::refill(front, aside, &mut stash, class, top, sheaf);
                 let surplus = stash.surplus();
                 drop(stash);
                 if let Some(surplus) = surplus {
@@ -107,8 +108,8 @@ impl<C: Config> Cache<C> {
             // SAFETY: the new sheaf is ours.
             if unsafe { lower.front.swap(class, place, new) } {
                 if !place.is_sentinel() {
-                    // SAFETY: `swap` made the old sheaf ours.
-                    let old = unsafe { Sheaf::from_end(place, class, End::Empty) };
+                    // SAFETY: `swap` made the old sheaf, one of the class, ours.
+                    let (Ok(old) | Err(old)) = unsafe { Sheaf::from_end(place, class, End::Empty) };
                     self.put_emptied(lower, slot, class, old);
                 }
                 return Some(object);
@@ -137,7 +138,8 @@ impl<C: Config> Cache<C> {
                 && let Some(sheaf) = self.take_empty(lower, &mut stash, class, Heat::of(top))
             {
                 let count = slot.overflows.count();
-                let done = exchange::overflow(&lower.front, &mut stash, class, top, sheaf, object);
+                let (front, aside) = (&lower.front, &self.deferred);
+                let done = exchange::overflow(front, aside, &mut stash, class, top, sheaf, object);
                 let exceeds = stash.exceeds(self.least_budget());
                 let shed = if exceeds { stash.shed(class, self.budget(lower)) } else { None };
                 drop(stash);
@@ -186,8 +188,8 @@ impl<C: Config> Cache<C> {
             // SAFETY: the new sheaf is ours.
             if unsafe { lower.front.swap(class, top, new) } {
                 if !top.is_sentinel() {
-                    // SAFETY: `swap` made the old sheaf ours.
-                    let old = unsafe { Sheaf::from_end(top, class, End::Full) };
+                    // SAFETY: `swap` made the old sheaf, one of the class, ours.
+                    let (Ok(old) | Err(old)) = unsafe { Sheaf::from_end(top, class, End::Full) };
                     self.put_filled(lower, slot, class, old);
                 }
                 return Depth::Deeper;
@@ -217,8 +219,12 @@ impl<C: Config> Cache<C> {
         let taken = order_below(top) == Some(order)
             && unsafe { lower.front.swap(class, top, Top::sentinel()) };
         let (place, mut sheaf) = if taken {
-            // SAFETY: `swap` made the sheaf ours.
-            (Top::sentinel(), unsafe { Sheaf::from_end(top, class, End::Empty) })
+            // SAFETY: `swap` made the sheaf, one of the class, ours.
+            match unsafe { Sheaf::from_end(top, class, End::Empty) } {
+                Ok(sheaf) => (Top::sentinel(), sheaf),
+                // It has objects after all.
+                Err(sheaf) => return Some((Top::sentinel(), sheaf)),
+            }
         } else {
             (top, self.empty_sheaf(lower, slot, class, order)?)
         };
@@ -354,8 +360,8 @@ impl<C: Config> Cache<C> {
 
 /// The order of the sheaf of a top that was empty when it was read.
 fn order_below(top: Top) -> Option<u8> {
-    // A sheaf that is not the caller's: of the same class, so of no other order as
-    // long as the top is in its place, which `swap` finds out.
+    // A hint: the sheaf is not the caller's, so the word below may by now be an object,
+    // or a list's link that says the next one's order. Whoever swaps it out asks it again.
     (!top.is_sentinel()).then(|| Sheaf::order_of_mark(top.below().1))
 }
 

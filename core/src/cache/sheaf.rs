@@ -296,23 +296,52 @@ impl Sheaf {
     }
 
     /// The same for a top that was seen to have nothing below, or no room above,
-    /// when it was read: without counting. A sheaf of one class has its marks in
-    /// one place, so the same top is the same state.
+    /// before it was taken out: without counting. `Err` when that is not so.
+    ///
+    /// Top and mark were not read at once. Between, the block may have been another
+    /// class's, with its end elsewhere, and then this class's again with the same top:
+    /// the mark that was seen is gone. So it is looked at once more, now that nobody
+    /// else writes to the block (C1). In a sheaf of one class a mark below the top is
+    /// the begin's and one at the top the end's, whose places are known.
+    ///
+    /// # Errors
+    ///
+    /// The sheaf, whatever is in it, when it is not empty, or full, as said.
     ///
     /// # Safety
     ///
     /// Caller: as for [`from_top`](Self::from_top); the sheaf is of `class`, one of
-    /// small objects, and empty or full as said.
+    /// small objects.
     #[inline]
-    pub(crate) unsafe fn from_end(top: Top, class: Class, end: End) -> Self {
+    pub(crate) unsafe fn from_end(top: Top, class: Class, end: End) -> Result<Self, Self> {
+        let mark = match end {
+            End::Empty => top.below().1,
+            End::Full => top.at().1,
+        };
+        if !is_mark(mark) {
+            // SAFETY: by the contract.
+            return Err(unsafe { Self::from_between(top) });
+        }
         let len = match end {
             End::Empty => 0,
-            End::Full => capacity(class, Self::order_of_mark(top.at().1)),
+            End::Full => capacity(class, Self::order_of_mark(mark)),
         };
         // SAFETY: the begin mark lies below the objects.
         let sheaf = Self { block: unsafe { top.0.sub(len + 1) }, len };
-        debug_assert!(is_mark(sheaf.mark()) && top.len() == len, "a top of another state");
-        sheaf
+        debug_assert!(is_mark(sheaf.mark()) && top.len() == len, "a mark out of its place");
+        Ok(sheaf)
+    }
+
+    /// As [`from_top`](Self::from_top), for a top that is not at the end it was seen at.
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for `from_top`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn from_between(top: Top) -> Self {
+        // SAFETY: by the contract.
+        unsafe { Self::from_top(top) }
     }
 
     /// The top, which now owns the sheaf.

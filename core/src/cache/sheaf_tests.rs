@@ -35,6 +35,32 @@ fn the_sentinel_is_empty_and_full() {
     assert_eq!(top.len(), 0);
 }
 
+#[test]
+fn a_top_is_at_an_end_only_if_a_mark_says_so() {
+    let class = Class::of(48, 8);
+    for order in 0..=max_order(class) {
+        let room = capacity(class, order);
+        let mut given = sheaf(class, order);
+        for len in 0..=room {
+            let block = given.block;
+            let top = given.into_top();
+            for (end, at) in [(End::Empty, 0), (End::Full, room)] {
+                // SAFETY: the test's own, of the class; none but the last is used.
+                let (is, seen) = match unsafe { Sheaf::from_end(top, class, end) } {
+                    Ok(seen) => (true, seen),
+                    Err(seen) => (false, seen),
+                };
+                assert_eq!((is, seen.len(), seen.block), (len == at, len, block));
+            }
+            // SAFETY: as above.
+            given = unsafe { Sheaf::from_top(top) };
+            if len < room {
+                given.push(object(len));
+            }
+        }
+    }
+}
+
 /// A block that was of a larger class has its end mark elsewhere.
 #[test]
 fn a_block_formatted_again_has_no_stale_end() {
