@@ -17,7 +17,7 @@ use crate::base::sync::atomic::Ordering::Relaxed;
 use crate::cache::frontend::Current;
 use crate::cache::guarded::Guarded;
 use crate::cache::paths::claim;
-use crate::cache::sheaf::{Word, tag};
+use crate::cache::sheaf::{Word, capacity, tag};
 use crate::cache::slot::Slot;
 use crate::check::arena::Arena;
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate};
@@ -117,7 +117,7 @@ impl Scene {
     fn with_full(self) -> Self {
         let mut sheaf = self.sheaf();
         let all = sheaf.fill(self.class, |slots| claim(&self.heap.lower, self.class, slots));
-        assert!(all > 0 && sheaf.len() == all);
+        assert_eq!(all, capacity(self.class, sheaf.order()), "in one slab");
         self.slot().stash.lock().keep_full(self.class, sheaf);
         self
     }

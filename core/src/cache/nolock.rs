@@ -11,7 +11,7 @@
 //!
 //! After Linux's `kmalloc_nolock`; but never an object of the next class, which
 //! a free that is told the layout could not know. Locks: each is tried once, the
-//! depot's under the stash's, and dropped before the call returns, so a
+//! depot's and the pool's under the stash's, and dropped before the call returns, so a
 //! context that is interrupted finds none taken that it did not take.
 
 use core::ptr::NonNull;
@@ -21,6 +21,7 @@ use super::frontend::{Current, FrontEnd};
 use super::lower::Lower;
 use super::sheaf::Word;
 use super::slot::Slot;
+use super::stash::Stash;
 use super::whole::Cache;
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -56,8 +57,21 @@ impl<C: Config> Cache<C> {
         slot.refills.count();
         // Held to the end: there is nowhere else for what is left over.
         let mut stash = slot.stash.try_lock()?;
+        // Each full sheaf from the depot leaves an empty one here.
+        if stash.has_surplus() && !self.shed_empties(&mut stash) {
+            return None;
+        }
         let sheaf = stash.take_full(class).or_else(|| self.take_nolock(lower, class))?;
         exchange::refill(&lower.front, &self.deferred, &mut stash, class, top, sheaf)
+    }
+
+    /// Gives empty sheaves back, if the pool is open. Whether there is room for one more
+    /// in the stash.
+    #[cold]
+    #[inline(never)]
+    fn shed_empties(&self, stash: &mut Stash) -> bool {
+        self.pool.give_nolock(|| stash.surplus().map(|surplus| surplus.sheaf));
+        !stash.is_hoard()
     }
 
     /// Takes a live object of `class` (a true one) back after a miss, without
@@ -81,3 +95,7 @@ impl<C: Config> Cache<C> {
         exchange::overflow(&lower.front, &self.deferred, &mut stash, class, top, sheaf, object)
     }
 }
+
+#[cfg(test)]
+#[path = "nolock_tests.rs"]
+mod tests;

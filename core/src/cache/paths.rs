@@ -18,7 +18,7 @@ use super::home::Sent;
 use super::lower::Lower;
 use super::sheaf::{End, Sheaf, Top, Word, batch, min_order};
 use super::slot::Slot;
-use super::stash::{Shed, Stash};
+use super::stash::{Shed, Stash, Surplus};
 use super::whole::{Cache, Place};
 use crate::base::class::Class;
 use crate::base::config::Config;
@@ -70,7 +70,7 @@ impl<C: Config> Cache<C> {
                 let surplus = stash.surplus();
                 drop(stash);
                 if let Some(surplus) = surplus {
-                    self.pool.give(surplus);
+                    self.put_surplus(slot, surplus);
                 }
                 if object.is_some() {
                     return object;
@@ -326,6 +326,22 @@ impl<C: Config> Cache<C> {
             let next = shed.more.then(|| slot.stash.try_lock()).flatten();
             let Some(mut stash) = next else { return };
             shed = match stash.shed(newest, self.budget(lower)) {
+                Some(next) => next,
+                None => return,
+            };
+        }
+    }
+
+    /// Gives the empty sheaves back that a stash has too many: mostly one, more after
+    /// calls that found the pool taken.
+    #[cold]
+    #[inline(never)]
+    fn put_surplus(&self, slot: &Slot<C::Env>, mut surplus: Surplus) {
+        loop {
+            self.pool.give(surplus.sheaf);
+            let next = surplus.more.then(|| slot.stash.try_lock()).flatten();
+            let Some(mut stash) = next else { return };
+            surplus = match stash.surplus() {
                 Some(next) => next,
                 None => return,
             };

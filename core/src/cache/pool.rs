@@ -4,7 +4,7 @@
 //! used again for the same purpose, until all of the heap's memory is (E1).
 //!
 //! Locks: `pool`, with none under it: a fresh chunk is taken from the regions
-//! before.
+//! before. Calls that may not wait try it once, under the stash's.
 
 use core::ptr::{NonNull, null_mut};
 
@@ -123,6 +123,15 @@ impl<C: Config> Pool<C> {
         debug_assert!(sheaf.len() == 0, "objects would leak");
         let order = usize::from(sheaf.order());
         self.blocks.lock().free[order].push(sheaf);
+    }
+
+    /// Takes as many empty sheaves back as `next` gives, unless somebody is at the pool.
+    pub(crate) fn give_nolock(&self, mut next: impl FnMut() -> Option<Sheaf>) {
+        let Some(mut blocks) = self.blocks.try_lock() else { return };
+        while let Some(sheaf) = next() {
+            debug_assert!(sheaf.len() == 0, "objects would leak");
+            blocks.free[usize::from(sheaf.order())].push(sheaf);
+        }
     }
 
     /// Fresh memory that stays ours for ever, aligned to [`SHEAF_ALIGN`] and

@@ -23,12 +23,25 @@ static_assertions::const_assert!(CLASSES <= u64::BITS as usize);
 /// Empty sheaves kept by a slot, over all orders.
 const EMPTIES_MAX: u16 = 64;
 
+/// The same where calls may not wait, and find the pool taken when they have one too many.
+/// All others put one in only as they take one out, or below [`EMPTIES_MAX`]: so there is
+/// never more than one beyond this.
+const HOARD_MAX: u16 = 2 * EMPTIES_MAX;
+
 /// What a stash gives up.
 #[must_use = "dropping a sheaf leaks it and its objects"]
 pub(crate) struct Shed {
     pub(crate) class: Class,
     pub(crate) sheaf: Sheaf,
     /// Whether there is more to give up.
+    pub(crate) more: bool,
+}
+
+/// An empty sheaf that a stash has too many.
+#[must_use = "dropping a sheaf leaks it"]
+pub(crate) struct Surplus {
+    pub(crate) sheaf: Sheaf,
+    /// Whether there is more.
     pub(crate) more: bool,
 }
 
@@ -210,7 +223,8 @@ impl Stash {
         self.stocked |= bit(class);
     }
 
-    /// Keeps an empty sheaf, even one too many.
+    /// Keeps an empty sheaf, even one too many: the next call of
+    /// [`surplus`](Self::surplus) makes up for it.
     #[inline]
     pub(crate) fn keep_empty(&mut self, sheaf: Sheaf) {
         self.empties += 1;
@@ -219,8 +233,23 @@ impl Stash {
 
     /// Gives an empty sheaf up when there are more than enough.
     #[inline]
-    pub(crate) fn surplus(&mut self) -> Option<Sheaf> {
-        if self.empties > EMPTIES_MAX { self.take_any_empty() } else { None }
+    pub(crate) fn surplus(&mut self) -> Option<Surplus> {
+        if !self.has_surplus() {
+            return None;
+        }
+        let sheaf = self.take_any_empty()?;
+        Some(Surplus { sheaf, more: self.has_surplus() })
+    }
+
+    /// Whether there are more empty sheaves than enough.
+    #[inline]
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.empties > EMPTIES_MAX
+    }
+
+    /// Whether there are so many that nothing may be done that leaves one more.
+    pub(crate) fn is_hoard(&self) -> bool {
+        self.empties >= HOARD_MAX
     }
 
     /// Keeps an empty sheaf, or gives it back when there are enough.
