@@ -77,7 +77,7 @@ impl<C: Config> Cache<C> {
     /// slot, its stash, the depot. Under their locks, so `show` takes none.
     fn each_cached(&self, class: Class, mut show: impl FnMut(usize)) {
         for slot in self.registry.slots() {
-            slot.tops().get(class).each(|object| show(object.addr().get()));
+            slot.tops().observe(class).each(|object| show(object.addr().get()));
         }
         if !class.is_small() {
             return;

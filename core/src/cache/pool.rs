@@ -103,7 +103,7 @@ impl<C: Config> Pool<C> {
         let block = self.cut(regions, provider, bytes, Side::Start)?.cast();
         // SAFETY: the block is ours, of that order, and empty; cut at
         // multiples of `SHEAF_ALIGN`.
-        Some(unsafe { Sheaf::format(block, class, order) })
+        Some(unsafe { Sheaf::format_first(block, class, order) })
     }
 
     /// An empty sheaf of the smallest order for `capacity` objects.

@@ -88,7 +88,7 @@ impl<C: Config> Cache<C> {
         class: Class,
         run: NonNull<u8>,
     ) -> bool {
-        let top = slot.tops().get(class);
+        let top = slot.tops().observe(class);
         let held = top.len();
         if held >= MOST || !self.has_room(lower, class) {
             return false;
@@ -238,7 +238,7 @@ impl<E: Environment> Slot<E> {
     /// Shows each run in the slot's sheaves, with its class.
     fn each_run(&self, mut show: impl FnMut(Class, NonNull<u8>)) {
         for class in Class::runs() {
-            self.tops().get(class).each(|run| show(class, run));
+            self.tops().observe(class).each(|run| show(class, run));
         }
     }
 

@@ -28,7 +28,7 @@
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
 
 use crate::base::class::Class;
-use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 /// One word of a sheaf: an object or a mark.
 pub type Word = AtomicPtr<u8>;
@@ -189,7 +189,9 @@ impl Top {
         len
     }
 
-    /// Shows each object below the top, the next to be popped first.
+    /// Shows each object below the top, the next to be popped first. The top is the
+    /// caller's or one that was [observed](super::tops::Tops::observe): there is a mark
+    /// below.
     pub(crate) fn each(self, mut show: impl FnMut(NonNull<u8>)) {
         let mut at = self;
         while let (below, word) = at.below()
@@ -253,6 +255,22 @@ impl Sheaf {
     pub(crate) unsafe fn format(block: NonNull<Word>, class: Class, order: u8) -> Self {
         // SAFETY: by the contract.
         unsafe { Self::format_for(block, capacity(class, order), order) }
+    }
+
+    /// Lays an empty sheaf for `class` over a block that has never been one. From now
+    /// on its first word is odd, whatever becomes of it (C2).
+    ///
+    /// # Safety
+    ///
+    /// Caller: as for [`format`](Self::format).
+    pub(crate) unsafe fn format_first(block: NonNull<Word>, class: Class, order: u8) -> Self {
+        // SAFETY: by the contract.
+        let sheaf = unsafe { Self::format(block, class, order) };
+        // SeqCst: pairs with the fence in `Tops::observe`: who has seen a top in this
+        // block sees its begin. Not Release, because another thread may have stored that
+        // top, after it was moved to the CPU.
+        fence(SeqCst);
+        sheaf
     }
 
     /// Lays an empty sheaf for `capacity` objects over a block.

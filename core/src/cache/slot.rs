@@ -128,7 +128,7 @@ impl<E: Environment> Slot<E> {
 
     /// Bytes of objects in the sheaves in use and in the stash.
     pub(crate) fn cached_bytes(&self) -> usize {
-        let in_use = Class::all().map(|class| self.tops.get(class).len() * class.size());
+        let in_use = Class::all().map(|class| self.tops.observe(class).len() * class.size());
         in_use.sum::<usize>() + self.stash.lock().bytes()
     }
 

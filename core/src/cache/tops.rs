@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use super::sheaf::{Top, Word, is_mark};
 use crate::base::class::{ALL_CLASSES, Class};
-use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use crate::base::sync::atomic::{AtomicPtr, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 /// The tops of a CPU's sheaves, by class. That of [`Class::LARGE`] is always
 /// the sentinel.
@@ -36,6 +36,16 @@ impl Tops {
         let top = unsafe { self.0.get_unchecked(class.index()) };
         // SAFETY: tops are never null.
         Top(unsafe { NonNull::new_unchecked(top.load(Relaxed)) })
+    }
+
+    /// The top of a class, of any CPU's, to look at what is below it. What that is may
+    /// change meanwhile.
+    pub(crate) fn observe(&self, class: Class) -> Top {
+        let top = self.get(class);
+        // SeqCst: pairs with the fence in `Sheaf::format_first`: without a begin mark the
+        // walk would leave the block.
+        fence(SeqCst);
+        top
     }
 
     #[inline(always)]
@@ -139,3 +149,7 @@ impl Tops {
         top
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "tops_models.rs"]
+mod models;
