@@ -139,8 +139,10 @@ impl<C: Config> Cache<C> {
             return false;
         }
         let limits = C::limits();
-        let length = self.run_room.load(Relaxed) + class.size();
-        // In an order that does not overflow where addresses have 32 bits.
+        // Saturating: where addresses have 32 bits, very many slots that enlarge at once may
+        // count more than fits.
+        let length = self.run_room.load(Relaxed).saturating_add(class.size());
+        // In an order that does not overflow there.
         let memory = length / FILLED as usize * self.filled.load(Relaxed) as usize;
         let least = limits.runs_min.saturating_mul(self.registry.active() as usize);
         let share = (lower.regions.extent() / 4).clamp(least, limits.runs_max.max(least));
