@@ -1,7 +1,9 @@
 //! A CPU's cache: what its fast paths use, and the stash behind it.
 //!
-//! Locks: `stash`, a leaf: nothing is called while it is held. Paths only try
-//! it: who finds it taken (after a migration) goes to the depot instead.
+//! Locks: `stash`. Paths only try it: who finds it taken (after a migration) goes to
+//! the depot instead. Drains and statistics wait for it. While it is held a path may swap
+//! the sheaf in use, and put objects aside; calls that may not wait try the depot's lock
+//! or the pool's under it. Nothing else is called.
 
 use core::ptr::NonNull;
 

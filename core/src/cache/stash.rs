@@ -49,8 +49,9 @@ pub(crate) struct Surplus {
 struct Shelf {
     full: SheafList,
     count: u32,
-    /// How often the class was looked for and not yet put in again. A CPU that frees
-    /// what others allocate never has use for what it stashes.
+    /// How often the class was looked for and not yet put in again: by a miss once, or
+    /// twice when there was nothing and it went deeper. A CPU that frees what others
+    /// allocate never has use for what it stashes.
     calls: u8,
     /// Order of the next sheaf: small until the class proves hot.
     order: u8,
