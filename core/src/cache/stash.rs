@@ -2,8 +2,6 @@
 //! bytes over all classes, and empty ones. Without it, bursts that free many objects
 //! on one CPU and allocate them on another spend twice the time at the depot.
 
-use core::mem::offset_of;
-
 use super::list::SheafList;
 use super::sheaf::{ORDERS, Sheaf, Word, bytes_beyond, capacity, max_order, min_order};
 use crate::base::class::{CLASSES, Class};
@@ -97,7 +95,9 @@ pub(crate) struct Stash {
 
 // Four to a line.
 #[cfg(all(target_pointer_width = "64", not(loom)))]
-static_assertions::const_assert!(size_of::<Shelf>() == 16 && offset_of!(Stash, shelves) == 96);
+static_assertions::const_assert!(
+    size_of::<Shelf>() == 16 && core::mem::offset_of!(Stash, shelves) == 96
+);
 
 /// Shelves of classes that have no sheaf yet.
 const SHELVES: [Shelf; CLASSES] = {
