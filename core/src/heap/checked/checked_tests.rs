@@ -13,15 +13,15 @@ use crate::base::tier::Tier;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Call, Refuse};
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
-use crate::heap::Heap;
-use crate::provider::Capabilities;
+use crate::heap::{Heap, OwnedHeap};
+use crate::provider::{Capabilities, NoPages};
 
 macro_rules! heap_of {
-    ($name:ident, $tier:expr) => {
+    ($name:ident, $tier:expr, $pages:ty) => {
         struct $name;
 
         impl Config for $name {
-            type Pages = Arena;
+            type Pages = $pages;
             type Front = Guarded<TestCpu, TestEnv, 2>;
             type Env = TestEnv;
 
@@ -30,8 +30,8 @@ macro_rules! heap_of {
     };
 }
 
-heap_of!(Moderate, Tier::Moderate);
-heap_of!(Full, Tier::Full);
+heap_of!(Moderate, Tier::Moderate, Arena);
+heap_of!(Full, Tier::Full, Arena);
 
 fn heap<C: Config<Pages = Arena, Front = Guarded<TestCpu, TestEnv, 2>>>() -> &'static Heap<C> {
     migrate(0);
@@ -174,6 +174,64 @@ fn freed_blocks_wait_in_full() {
         // SAFETY: live, of that layout.
         unsafe { heap.dealloc(other, SMALL) };
     }
+}
+
+/// Blocks that were live when their heap ended are no part of the next one.
+fn serves_in_used_memory<C>()
+where
+    C: Config<Pages = NoPages, Front = Guarded<TestCpu, TestEnv, 2>, Env = TestEnv>,
+{
+    migrate(0);
+    let memory = std::vec![0u64; 1 << 17].leak();
+    let size = size_of_val(memory);
+    let start = NonNull::from(memory).cast::<u8>();
+    for _ in 0..3 {
+        let mut heap: OwnedHeap<C> = OwnedHeap::new(NoPages, Guarded::new());
+        for _ in 0..2 {
+            // SAFETY: for ever, and the heap's alone until it has given all back.
+            unsafe { heap.add_region(start, size) }.expect("room for tables");
+            for _ in 0..unless_miri(100, 20) {
+                assert!(!heap.alloc(SMALL).is_null());
+            }
+            heap.check().expect("sound");
+            heap.release_all().expect("given back");
+        }
+    }
+}
+
+heap_of!(ModerateInAdded, Tier::Moderate, NoPages);
+heap_of!(FullInAdded, Tier::Full, NoPages);
+
+#[test]
+fn moderate_serves_in_memory_of_a_heap_that_ended() {
+    serves_in_used_memory::<ModerateInAdded>();
+}
+
+#[test]
+fn full_serves_in_memory_of_a_heap_that_ended() {
+    serves_in_used_memory::<FullInAdded>();
+}
+
+/// What waits is bounded by what it keeps from others: what lies before a block for its
+/// alignment, too, and whatever the blocks were that waited before.
+#[test]
+fn no_more_waits_than_is_promised() {
+    let most = |layouts: &[(Layout, usize)], bound: usize| {
+        let heap = heap::<Full>();
+        for &(layout, count) in layouts {
+            for _ in 0..count {
+                let block = alloc(heap, layout);
+                // SAFETY: live, of that layout.
+                unsafe { heap.dealloc(block, layout) };
+                let stats = heap.stats();
+                assert!(stats.slab_bytes + stats.large_bytes <= bound, "{layout:?}: {stats:?}");
+            }
+        }
+    };
+    let (few, some) = (unless_miri(40, 10), unless_miri(1000, 40));
+    most(&[(bytes(16, 256 << 10), few)], 8 << 20);
+    // A few small ones go for each large one.
+    most(&[(bytes(8000, 8), some), (bytes(30_000, 256 << 10), few)], 24 << 20);
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl Record {
 }
 
 impl Guarded<'_> {
+    /// Bytes of the whole run.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it is the block that starts here.
     pub(super) fn is(&self, pointer: NonNull<u8>) -> bool {
         self.record.block.load(Relaxed) == pointer.addr().get()

@@ -32,8 +32,8 @@ mod moderate;
 pub(crate) mod quarantine;
 mod realloc;
 
-use crate::base::sync::Update;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::base::sync::{Count, Update};
 use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
@@ -109,10 +109,26 @@ impl<C: Config> Checks<C> {
     #[cold]
     #[inline(never)]
     fn make_key(&self) -> usize {
-        let key = C::Env::random() as usize | 1;
+        let key = (C::Env::random() as usize ^ turn::<C>()) | 1;
         // Relaxed: whoever comes first decides; a number hands nothing over.
         self.key.compare_exchange_in::<C::Env>(0, key, Relaxed).err().unwrap_or(key)
     }
+}
+
+/// Another number for each key: the environment's may be one for the whole process, and
+/// memory of a heap that has ended, its headers sealed as live, may be a later one's.
+fn turn<C: Config>() -> usize {
+    #[cfg(not(loom))]
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    // Models make one heap each; statics do not begin anew for them.
+    #[cfg(loom)]
+    let turn = AtomicUsize::new(0);
+    #[cfg(not(loom))]
+    let turn = &TURN;
+    // Relaxed: a number hands nothing over. Spread over the word after Fibonacci (Knuth,
+    // The Art of Computer Programming 3, 6.4).
+    let turn = turn.fetch_add_in::<C::Env>(1, Relaxed);
+    turn.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize)
 }
 
 fn tail(tier: Tier) -> usize {
@@ -220,11 +236,11 @@ impl<C: Config> Heap<C> {
         if tier != Tier::Full {
             return self.release(pointer, block);
         }
-        let (cache, size) = (&self.cache, block.size);
+        let cache = &self.cache;
         if let Some(guarded) = guarded {
-            let out = none_out();
+            let (out, bytes) = (none_out(), guarded.bytes());
             let waits = self.hide(guarded, by)
-                && self.checks.hidden.push(cache, &self.lower, pointer, size, &out);
+                && self.checks.hidden.push(cache, &self.lower, pointer, bytes, &out);
             if !waits {
                 self.release_guarded(guarded);
             }
@@ -237,8 +253,10 @@ impl<C: Config> Heap<C> {
         }
         // SAFETY: the block was the caller's until now.
         unsafe { pointer.write_bytes(POISON, block.size.min(POISONED)) };
+        // With what is before it for its alignment, and behind.
+        let bytes = block.raw_layout(tail(tier)).map_or(usize::MAX, |raw| raw.size());
         let out = none_out();
-        if !self.checks.quarantine.push(cache, &self.lower, pointer, size, &out) {
+        if !self.checks.quarantine.push(cache, &self.lower, pointer, bytes, &out) {
             self.release(pointer, block);
         }
         for block in out {

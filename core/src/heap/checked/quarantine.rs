@@ -70,8 +70,9 @@ impl<C: Config> Quarantine<C> {
         Self { ring: Lock::new(Ring { places: None, first: 0, len: 0, bytes: 0 }), most }
     }
 
-    /// Lets a freed block of `size` bytes wait; `false` when it should not.
-    /// Who comes out for it is stored in `out`, and is the caller's.
+    /// Lets a freed block that keeps `size` bytes from others wait; `false` when it
+    /// should not: also where those that come out for it, a few at a time, do not make
+    /// room enough. They are stored in `out`, and are the caller's.
     pub(super) fn push(
         &self,
         cache: &Cache<C>,
@@ -90,7 +91,7 @@ impl<C: Config> Quarantine<C> {
             }
             place.store(ring.pop().map_or(null_mut(), NonNull::as_ptr), Relaxed);
         }
-        if ring.len == BLOCKS {
+        if ring.len == BLOCKS || ring.bytes + size > self.most {
             return false;
         }
         let Some(place) = ring.place(ring.first + ring.len) else { return false };
