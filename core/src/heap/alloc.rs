@@ -226,7 +226,7 @@ impl<C: Config> Heap<C> {
         match self.alloc_missed(class, layout, fill) {
             Some(block) => block.as_ptr(),
             // What no memory could hold is refused at once.
-            None if PageCount::covering(layout.size()).is_none() => null_mut(),
+            None if !self.lower.regions.can_hold(&self.lower.provider, layout) => null_mut(),
             None => self.alloc_after_reclaim(class, layout, fill),
         }
     }

@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use super::Heap;
 use crate::base::config::Config;
+use crate::base::env::Environment;
 use crate::cache::{FrontEnd, batch};
 
 /// So many blocks that have missed are worth going past the cache.
@@ -27,6 +28,7 @@ impl<C: Config> Heap<C> {
             let hit = self.pop_cached(class);
             if hit.is_null() && past_cache && blocks.len() - filled >= WORTH {
                 self.lower.front.prepare();
+                self.free_deferred();
                 filled += self.cache.claim_batch(&self.lower, class, &mut blocks[filled..]);
                 if filled == blocks.len() {
                     break;
@@ -57,7 +59,9 @@ impl<C: Config> Heap<C> {
                 continue;
             }
             if past_cache && rest.len() >= WORTH {
-                return batch::release_batch(&self.lower, class, rest);
+                batch::release_batch(&self.lower, class, rest);
+                self.free_deferred();
+                return self.tick(C::Env::now_ms());
             }
             // SAFETY: by the contract.
             unsafe { self.dealloc(block, layout) };

@@ -11,7 +11,7 @@ use super::*;
 use crate::base::units::PAGE_SIZE;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, cases, for_ever, unless_miri};
+use crate::check::surroundings::{TestConfig, advance, cases, for_ever, unless_miri};
 use crate::provider::Capabilities;
 
 const MIB: usize = 1 << 20;
@@ -99,4 +99,41 @@ fn no_size_is_too_large_to_be_refused() {
     let heap = heap(2 * MIB);
     assert_eq!(batch(heap, layout(isize::MAX as usize - 7), 3).len(), 0);
     assert_eq!(batch(heap, layout(64), 0).len(), 0);
+}
+
+/// Nor any alignment, and what is cached stays so: no reclaim could help.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn no_alignment_is_too_large_to_be_refused() {
+    let heap = heap(2 * MIB);
+    let block = batch(heap, layout(64), 1);
+    // SAFETY: live, and of that layout.
+    unsafe { heap.dealloc_batch(&block, layout(64)) };
+    let cached = heap.stats().cached_bytes;
+    for shift in 43..62 {
+        let layout = Layout::from_size_align(16, 1 << shift).expect("a layout");
+        assert!(heap.alloc(layout).is_null());
+    }
+    assert!(cached > 0 && heap.stats().cached_bytes == cached, "{cached}");
+}
+
+/// Frees in batches look for what is idle, as single ones do.
+#[test]
+fn what_is_idle_goes_where_all_is_done_in_batches() {
+    let heap = heap(64 * MIB);
+    let layout = layout(1024);
+    let give = |blocks: Vec<_>| {
+        // SAFETY: all of that layout, and live.
+        unsafe { heap.dealloc_batch(&blocks, layout) };
+    };
+    let most = unless_miri(16, 2) * MIB;
+    give(batch(heap, layout, most / 1024));
+    let few = unless_miri(200, 80);
+    for _ in 0..unless_miri(200, 20) {
+        advance(50);
+        give(batch(heap, layout, few));
+    }
+    let left = heap.stats().resident_free_bytes;
+    assert!(left < most / 4, "{left} bytes stay");
+    heap.check().expect("sound");
 }

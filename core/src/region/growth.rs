@@ -3,6 +3,7 @@
 //! Locks: `growth`, held throughout; `set` under it, to enter the region. The
 //! provider's `reserve` and `release` are called under `growth` alone.
 
+use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use super::layout::bytes_for;
@@ -27,6 +28,15 @@ const WITHOUT_HUGE_PAGES: usize = 128 << 20;
 pub(super) type Growing<'a, C> = Held<'a, (), <C as Config>::Env>;
 
 impl<C: Config> Regions<C> {
+    /// Whether there can be a region that has room for a block of that layout.
+    #[cold]
+    pub(crate) fn can_hold(&self, provider: &C::Pages, layout: Layout) -> bool {
+        let align = layout.align().div_ceil(PAGE_SIZE);
+        PageCount::covering(layout.size()).zip(u32::try_from(align).ok()).is_some_and(
+            |(pages, align)| bytes_for(pages.get(), align, provider.page_size()).is_some(),
+        )
+    }
+
     /// Reserves one more region of a node, in which a run of `pages` at a multiple of
     /// `align` pages fits.
     #[cold]
