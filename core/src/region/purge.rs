@@ -3,7 +3,8 @@
 //! A run to be purged is first *taken*, so nobody can be given it meanwhile,
 //! and given back after the provider's call, which runs under no lock (P1: a
 //! claimed run is never purged). Of a free run only what may be resident is
-//! taken, so that others can use the rest. P3: who has anything taken for a purge
+//! taken, so that others can use the rest; of many runs at once, since to find the
+//! next one from the start again would take the square of their number. P3: who has anything taken for a purge
 //! has passed the gate, which is closed before a fork: a child would lose it.
 
 use core::ops::Range;
@@ -13,7 +14,7 @@ use super::commit::HUGE;
 use super::directory::Entry;
 use super::located::Located;
 use super::region::{Region, State};
-use super::runs::Stamp;
+use super::runs::{Choice, Stamp};
 use super::set::{Contents, Regions};
 use super::span::Span;
 use crate::base::config::Config;
@@ -21,6 +22,15 @@ use crate::base::env::elapsed_ms;
 use crate::base::limits::{HugePages, Limits};
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
 use crate::provider::{Capabilities, PageProvider};
+
+/// Free runs that a look goes over, at most: a cache miss each.
+const LOOKS: u32 = 8192;
+
+/// Parts that a look purges, at most: a system call each.
+const CALLS: u32 = 1024;
+
+/// Parts taken under one lock.
+const TOGETHER: usize = 32;
 
 /// Which memory to give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +67,23 @@ struct Wanted {
     unseen: bool,
 }
 
+/// What is left to be done at a time.
+struct Budget {
+    looks: u32,
+    calls: u32,
+}
+
+impl Budget {
+    fn new(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::All => Self { looks: u32::MAX, calls: u32::MAX },
+            Urgency::Idle | Urgency::Excess { .. } => Self { looks: LOOKS, calls: CALLS },
+        }
+    }
+}
+
 /// A part of a free run, taken out to be purged.
+#[derive(Clone, Copy)]
 struct Part {
     start: NonNull<u8>,
     pages: PageCount,
@@ -144,25 +170,30 @@ impl<C: Config> Regions<C> {
         let resident = || self.usage().resident_free >> PAGE_SHIFT;
         let wanted = Wanted::new::<C>(capabilities, machine_page, now, urgency, resident);
         let Some(wanted) = wanted else { return 0 };
-        let mut given = 0;
+        let (mut given, mut budget) = (0, Budget::new(urgency));
         // Each page is looked at once: what comes back is no longer resident.
         loop {
             let _passing = self.purging.pass();
-            let Some(part) = self.take_idle(&wanted) else { return given };
-            // SAFETY: P1, the part is ours; `inner` lies inside it and is
-            // whole machine pages.
-            let purged = unsafe { provider.purge(part.inner, part.inner_pages.bytes()) }.is_ok();
-            let contents = if purged {
-                given += part.inner_pages.bytes();
-                Contents::after_purge(capabilities, part.inner_pages == part.pages)
-            } else {
-                // Not again before it has been used: a provider that refuses
-                // once would be asked for ever.
-                Contents::Purged
-            };
-            let given_back = self.give(part.start, contents, now);
-            debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
-            if !purged && wanted.unseen {
+            let (mut is_refused, mut parts) = (false, [None; TOGETHER]);
+            self.take_idle(&wanted, &mut budget, &mut parts);
+            for part in parts.into_iter().flatten() {
+                // SAFETY: P1, the part is ours; `inner` lies inside it and is
+                // whole machine pages.
+                let purged =
+                    unsafe { provider.purge(part.inner, part.inner_pages.bytes()) }.is_ok();
+                let contents = if purged {
+                    given += part.inner_pages.bytes();
+                    Contents::after_purge(capabilities, part.inner_pages == part.pages)
+                } else {
+                    // Not again before it has been used: a provider that refuses
+                    // once would be asked for ever.
+                    is_refused = true;
+                    Contents::Purged
+                };
+                let given_back = self.give(part.start, contents, now);
+                debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
+            }
+            if parts[TOGETHER - 1].is_none() || is_refused && wanted.unseen {
                 return given;
             }
         }
@@ -201,10 +232,15 @@ impl<C: Config> Regions<C> {
         }
     }
 
-    /// Takes what is to be purged next.
-    fn take_idle(&self, wanted: &Wanted) -> Option<Part> {
+    /// Takes what is to be purged next, as much as there is room for in `parts`.
+    fn take_idle(
+        &self,
+        wanted: &Wanted,
+        budget: &mut Budget,
+        parts: &mut [Option<Part>; TOGETHER],
+    ) {
         let _set = self.set.lock();
-        let spare = match wanted.keep {
+        let mut spare = match wanted.keep {
             0 => u32::MAX,
             keep => {
                 // SAFETY: the lock is held; no reference to a state is alive.
@@ -212,30 +248,43 @@ impl<C: Config> Regions<C> {
                 u32::try_from(resident.saturating_sub(keep)).unwrap_or(u32::MAX)
             }
         };
-        if spare < wanted.min_len {
-            return None;
-        }
-        self.directory.entries().filter_map(Entry::region).find_map(|region| {
+        let mut taken = 0;
+        for region in self.directory.entries().filter_map(Entry::region) {
             // SAFETY: entered regions live until they are taken out, under
             // this lock.
             let region: &Region = unsafe { region.as_ref() };
             if !region.capabilities.contains(Capabilities::PURGE) {
-                return None;
+                continue;
             }
             // SAFETY: the lock is held; the one reference.
             let state = unsafe { region.state() };
             let phase = region.phase();
-            let part = state.take_part(wanted.min_len, |start, len, stamp| {
-                wanted.part(phase, spare, Span { start, end: start + len }, stamp)
-            })?;
-            let inner = part.narrowed(wanted.unit, phase);
-            Some(Part {
-                start: region.page(part.start),
-                pages: PageCount(part.len()),
-                inner: region.page(inner.start),
-                inner_pages: PageCount(inner.len()),
-            })
-        })
+            state.take_parts(wanted.min_len, |start, len, stamp| {
+                let is_over = budget.looks == 0 || budget.calls == 0;
+                if is_over || taken == TOGETHER || spare < wanted.min_len {
+                    return Choice::End;
+                }
+                budget.looks -= 1;
+                if stamp.resident.is_empty() && !wanted.unseen {
+                    return Choice::NextBin;
+                }
+                let run = Span { start, end: start + len };
+                let Some(part) = wanted.part(phase, spare, run, stamp) else {
+                    return Choice::Pass;
+                };
+                let inner = part.narrowed(wanted.unit, phase);
+                parts[taken] = Some(Part {
+                    start: region.page(part.start),
+                    pages: PageCount(part.len()),
+                    inner: region.page(inner.start),
+                    inner_pages: PageCount(inner.len()),
+                });
+                taken += 1;
+                budget.calls -= 1;
+                spare -= part.len();
+                Choice::Take(part)
+            });
+        }
     }
 
     /// What is used, and what is free, see there.

@@ -12,7 +12,7 @@ use core::ptr::{NonNull, null_mut};
 
 use super::descriptor::{Pages, Tables};
 use super::layout::{HEADER_BYTES, layout};
-use super::runs::{Fit, Granules, Runs, Search, Stamp, Taken};
+use super::runs::{Choice, Fit, Granules, Runs, Search, Stamp, Taken};
 use super::span::Span;
 use crate::base::config::Config;
 use crate::base::sync::atomic::AtomicPtr;
@@ -272,14 +272,14 @@ impl State {
         self.runs.shrink(&self.view, start, len, new_len, stamp);
     }
 
-    /// Takes a part of a free run of at least `min_len` pages, of which `part`
-    /// (given its first page, length and stamp) wants one.
-    pub(super) fn take_part(
+    /// Takes the parts of free runs of at least `min_len` pages that `choose` wants of
+    /// them, given the first page, length and stamp of each.
+    pub(super) fn take_parts(
         &mut self,
         min_len: u32,
-        part: impl Fn(u32, u32, Stamp) -> Option<Span>,
-    ) -> Option<Span> {
-        self.runs.take_part(&self.view, min_len, part)
+        choose: impl FnMut(u32, u32, Stamp) -> Choice,
+    ) {
+        self.runs.take_parts(&self.view, min_len, choose);
     }
 }
 

@@ -125,6 +125,19 @@ impl Taken {
     }
 }
 
+/// What becomes of a free run that a walk comes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Choice {
+    /// It stays.
+    Pass,
+    /// This part of it is taken.
+    Take(Span),
+    /// It stays, as do all behind it in its bin.
+    NextBin,
+    /// It stays, and the walk ends.
+    End,
+}
+
 /// What alignment a run must have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fit {
@@ -288,30 +301,34 @@ impl Runs {
         Some((start, stamp))
     }
 
-    /// Takes a part of the first free run, in bins from that of `min_len` up,
-    /// of which `part` (given start, length and stamp) wants one; marked used.
-    pub(crate) fn take_part<G: Granules>(
+    /// Walks over the free runs of at least `min_len`, bin by bin, and takes the parts
+    /// out that `choose` wants of them (given start, length and stamp); marked used. In
+    /// each bin those that have memory behind them come first.
+    pub(crate) fn take_parts<G: Granules>(
         &mut self,
         granules: &G,
         min_len: u32,
-        part: impl Fn(u32, u32, Stamp) -> Option<Span>,
-    ) -> Option<Span> {
+        mut choose: impl FnMut(u32, u32, Stamp) -> Choice,
+    ) {
         let mut from = bin_of(min_len);
         while let Some(bin) = self.bins.next_occupied(from) {
             let mut at = self.bins.head(bin);
             while at != NIL {
                 let len = granules.free_run_at(at).unwrap_or(0);
-                if len >= min_len
-                    && let Some(part) = part(at, len, granules.stamp(at))
-                {
-                    self.cut_out(granules, at, part);
-                    return Some(part);
+                // What is left of a run comes to an end of its bin, not behind it.
+                let next = granules.links(at).0;
+                if len >= min_len {
+                    match choose(at, len, granules.stamp(at)) {
+                        Choice::Pass => {}
+                        Choice::Take(part) => drop(self.cut_out(granules, at, part)),
+                        Choice::NextBin => break,
+                        Choice::End => return,
+                    }
                 }
-                at = granules.links(at).0;
+                at = next;
             }
             from = bin + 1;
         }
-        None
     }
 
     /// Takes a part of the free run at `start` out and marks it used. Returns
@@ -329,34 +346,50 @@ impl Runs {
         stamp
     }
 
+    /// Puts a run into its bin: in front, or behind all others where nothing is behind
+    /// it, so that nobody who looks for memory walks over what has none. The first run's
+    /// link backwards leads to the last one.
     fn insert<G: Granules>(&mut self, granules: &G, start: u32, len: u32, mut stamp: Stamp) {
         let bin = bin_of(len);
         let head = self.bins.head(bin);
         granules.mark_free(start, len);
-        granules.set_links(start, head, NIL);
         stamp.clip(start, len);
-        granules.set_stamp(start, stamp);
-        if head != NIL {
+        if head == NIL {
+            granules.set_links(start, NIL, start);
+            self.bins.set_head(bin, start);
+        } else {
+            let (_, last) = granules.links(head);
+            let is_clean = stamp.resident.is_empty();
+            granules.set_links(start, if is_clean { NIL } else { head }, last);
+            if is_clean {
+                let (_, before) = granules.links(last);
+                granules.set_links(last, start, before);
+            } else {
+                self.bins.set_head(bin, start);
+            }
             let (next, _) = granules.links(head);
             granules.set_links(head, next, start);
         }
-        self.bins.set_head(bin, start);
+        granules.set_stamp(start, stamp);
         self.free += len;
         self.resident += stamp.resident.len();
     }
 
     fn remove<G: Granules>(&mut self, granules: &G, start: u32) -> (u32, Stamp) {
         let len = granules.free_run_at(start).unwrap_or(0);
-        let (next, previous) = granules.links(start);
-        if previous == NIL {
-            self.bins.set_head(bin_of(len), next);
+        let bin = bin_of(len);
+        let (head, (next, previous)) = (self.bins.head(bin), granules.links(start));
+        if start == head {
+            self.bins.set_head(bin, next);
         } else {
             let (_, before) = granules.links(previous);
             granules.set_links(previous, next, before);
         }
-        if next != NIL {
-            let (after, _) = granules.links(next);
-            granules.set_links(next, after, previous);
+        // Who comes next leads back to who came before; of the last that is the first.
+        let follower = if next != NIL { next } else { head };
+        if follower != start {
+            let (after, _) = granules.links(follower);
+            granules.set_links(follower, after, previous);
         }
         let stamp = granules.stamp(start);
         granules.unmark(start, len);

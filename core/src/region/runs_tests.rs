@@ -166,22 +166,29 @@ impl Model {
         let expected = self.free_runs();
         let (mut found, mut known) = (BTreeMap::new(), 0);
         for bin in 0..BINS {
-            let (mut at, mut before) = (self.runs.bins.head(bin), NIL);
+            let (mut at, mut before, mut last) = (self.runs.bins.head(bin), NIL, NIL);
+            let mut clean = false;
             assert_eq!(self.runs.bins.next_occupied(bin) == Some(bin), at != NIL, "bits of bins");
             while at != NIL {
                 let len = self.table.free_run_at(at).expect("R3: a run in a bin is free");
                 assert_eq!(bin_of(len), bin, "R3: in the bin of its length");
                 assert_eq!(self.table.free_run_ending_at(at + len), Some(at), "both ends marked");
-                assert_eq!(self.table.links(at).1, before, "linked both ways");
+                match (before, self.table.links(at).1) {
+                    (NIL, previous) => last = previous,
+                    (_, previous) => assert_eq!(previous, before, "linked both ways"),
+                }
                 assert_eq!(found.insert(at, len), None, "R3: in a bin once");
                 let Stamp { dirty, resident, .. } = self.table.stamp(at);
                 for span in [dirty, resident] {
                     assert_eq!(span.within(at, len), span, "no wider than the run");
                 }
                 self.check_spans(at, len, dirty, resident);
+                assert!(!clean || resident.is_empty(), "one with memory behind one without");
+                clean = resident.is_empty();
                 known += resident.len();
                 (before, at) = (at, self.table.links(at).0);
             }
+            assert_eq!(last, before, "the first leads to the last");
         }
         assert_eq!(found, expected, "R1, R2: every maximal free interval is one run");
         assert_eq!(self.runs.free_granules(), expected.values().sum::<u32>());
@@ -253,21 +260,37 @@ impl Model {
         }
     }
 
-    /// Takes what is resident of a run, at most `most`.
-    fn take_resident(&mut self, min_len: u32, most: u32) {
-        let part = self.runs.take_part(&self.table, min_len, |_, _, stamp| {
-            (!stamp.resident.is_empty()).then(|| stamp.resident.last(most))
+    /// Takes what is resident of up to `count` runs, of each at most `most`.
+    fn take_resident(&mut self, min_len: u32, most: u32, count: usize) {
+        let mut parts = Vec::new();
+        self.runs.take_parts(&self.table, min_len, |_, _, stamp| {
+            if stamp.resident.is_empty() {
+                return Choice::NextBin;
+            }
+            if parts.len() == count {
+                return Choice::End;
+            }
+            let part = stamp.resident.last(most);
+            parts.push(part);
+            Choice::Take(part)
         });
-        let free = self.free_runs();
-        let Some(part) = part else {
+        assert!(parts.len() <= count);
+        for part in &parts {
+            self.note_part(*part, min_len, most);
+        }
+        if parts.is_empty() {
+            let free = self.free_runs();
             let has_memory = |granule| matches!(granule, Granule::Free { resident: true, .. });
             let missed = free.iter().any(|(&at, &len)| {
                 let run = &self.shadow[at as usize..(at + len) as usize];
                 len >= min_len && run.iter().copied().any(has_memory)
             });
             assert!(!missed, "a resident run was overlooked");
-            return;
-        };
+        }
+    }
+
+    fn note_part(&mut self, part: Span, min_len: u32, most: u32) {
+        let free = self.free_runs();
         let around = free.range(..=part.start).next_back().expect("a free run");
         assert!(*around.1 >= min_len && part.end <= around.0 + around.1, "in a free run");
         assert!((1..=most).contains(&part.len()));
@@ -283,7 +306,7 @@ enum Action {
     Grow { pick: prop::sample::Index, by: u32 },
     Shrink { pick: prop::sample::Index, by: prop::sample::Index, stamp: (bool, bool) },
     TakeLast,
-    TakeResident { min: u32, most: u32 },
+    TakeResident { min: u32, most: u32, count: usize },
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -296,7 +319,8 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => (pick(), pick(), any::<(bool, bool)>())
             .prop_map(|(pick, by, stamp)| Action::Shrink { pick, by, stamp }),
         1 => Just(Action::TakeLast),
-        1 => (len(), len()).prop_map(|(min, most)| Action::TakeResident { min, most }),
+        1 => (len(), len(), 1..5usize)
+            .prop_map(|(min, most, count)| Action::TakeResident { min, most, count }),
     ];
     prop::collection::vec(action, 1..unless_miri(150, 30))
 }
@@ -318,7 +342,7 @@ proptest! {
             match action {
                 Action::Take { len, shift } => drop(model.take(len, 1 << shift)),
                 Action::TakeLast => model.take_last(),
-                Action::TakeResident { min, most } => model.take_resident(min, most),
+                Action::TakeResident { min, most, count } => model.take_resident(min, most, count),
                 _ if starts.is_empty() => {}
                 Action::Give { pick, stamp: known } => model.give(*pick.get(&starts), stamp(known)),
                 Action::Grow { pick, by } => model.grow(*pick.get(&starts), by),
@@ -350,10 +374,11 @@ fn a_run_that_fits_is_found_behind_any_number_that_do_not() {
     }
     model.shrink(0, 1, CLEAN);
     let single = model.take(1, 1).expect("the second granule");
-    model.give(0, CLEAN);
     for start in (2..LEN).step_by(2) {
         model.shrink(start, 1, CLEAN);
     }
+    // What has nothing behind it comes last.
+    model.give(0, CLEAN);
     assert_eq!(single.start, 1);
     model.check();
     let fit = Fit { len: 1, align: 2, phase: 0 };

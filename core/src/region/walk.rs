@@ -107,7 +107,7 @@ impl State {
         let ensure = |holds, found| Violation::unless(holds, "R3", found, base);
         let (mut free, mut resident) = (Free::default(), 0);
         for bin in 0..BINS {
-            let (mut at, mut before) = (self.runs.bins.head(bin), NIL);
+            let (mut at, mut before, mut last) = (self.runs.bins.head(bin), NIL, NIL);
             let occupied = self.runs.bins.is_occupied(bin);
             ensure(occupied == (at != NIL), "a bin whose bit is wrong")?;
             while at != NIL {
@@ -115,7 +115,11 @@ impl State {
                 let len = self.view.free_run_at(at).filter(|&len| bin_of(len) == bin);
                 ensure(len.is_some(), "a run in a bin that is not free, or not its own")?;
                 let (next, previous) = self.view.links(at);
-                ensure(previous == before, "a run in a bin that is not linked back")?;
+                if before == NIL {
+                    last = previous;
+                } else {
+                    ensure(previous == before, "a run in a bin that is not linked back")?;
+                }
                 free.runs += 1;
                 let len = len.unwrap_or(0);
                 let stamp = self.view.stamp(at);
@@ -127,6 +131,7 @@ impl State {
                 ensure(free.pages <= self.view.top, "a circle in a bin")?;
                 (before, at) = (at, next);
             }
+            ensure(last == before, "a bin whose first run does not lead to the last")?;
         }
         Ok(Binned { free, resident })
     }
