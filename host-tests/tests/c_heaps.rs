@@ -7,6 +7,8 @@ use granule_host_tests::{Exit, Linkage, Source};
 granule_host_tests::suites! {
     /// granule_heap_*, granule_pool_*.
     heaps => "heaps.c";
+    /// Pools on memory of other heaps, and on memory that stays.
+    pools => "pools.c";
 }
 
 /// A handle that is used after its heap has ended.

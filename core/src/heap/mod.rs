@@ -125,6 +125,16 @@ impl<C: Config> Heap<C> {
         self.lower.regions.directory.find(pointer).is_some()
     }
 
+    /// Committed bytes of the region that `pointer` lies in; `None` where
+    /// [`contains`](Self::contains) finds none. Of several heaps that a pointer lies in,
+    /// because one has memory of another, the innermost is the one with the fewest: its
+    /// region, tables and all, lies in committed pages of the next. Any pointer may be
+    /// asked about. Takes no lock.
+    #[must_use]
+    pub fn region_bytes(&self, pointer: *const u8) -> Option<usize> {
+        self.lower.regions.directory.bytes_around(pointer)
+    }
+
     /// The node that the memory under `pointer` was reserved for; `None` when it
     /// is none of the heap's. Any pointer may be asked about. Always node 0 where
     /// [`Config::NODES`] is 1. Waits for a lock as [`usable_size`](Self::usable_size).

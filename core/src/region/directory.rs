@@ -122,18 +122,24 @@ impl Entry {
     /// again while the entry changes: the region may only be growing, and the
     /// pointer be live in it.
     fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
+        let (region, offset, _) = self.look(pointer)?;
+        Some((region, (offset >> PAGE_SHIFT) as u32))
+    }
+
+    /// The same, with the pointer's offset and the region's committed bytes.
+    fn look(&self, pointer: *const u8) -> Option<(NonNull<Region>, usize, usize)> {
         loop {
             // Acquire: pairs with the Release that ends `set`.
             let version = self.version.load(Ordering::Acquire);
             let offset = pointer.addr().wrapping_sub(self.base.load(Ordering::Relaxed));
-            let inside = offset < self.bytes.load(Ordering::Relaxed);
+            let bytes = self.bytes.load(Ordering::Relaxed);
             let region = self.region.load(Ordering::Relaxed);
             // Acquire fence: pairs with the Release fence that begins `set`.
             fence(Ordering::Acquire);
             let unchanged = self.version.load(Ordering::Relaxed) == version;
             if version.is_multiple_of(2) && unchanged {
-                let found = NonNull::new(region).filter(|_| inside);
-                return found.map(|region| (region, (offset >> PAGE_SHIFT) as u32));
+                let found = NonNull::new(region).filter(|_| offset < bytes);
+                return found.map(|region| (region, offset, bytes));
             }
             spin_loop();
         }
@@ -241,6 +247,14 @@ impl Directory {
     #[cold]
     fn find_further(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
         self.entries().find_map(|entry| entry.find(pointer))
+    }
+
+    /// Committed bytes of the region under `pointer`; of none of its memory a look.
+    pub(crate) fn bytes_around(&self, pointer: *const u8) -> Option<usize> {
+        if self.is_in_first(pointer) {
+            return Some(self.units.load(Ordering::Relaxed) * UNIT);
+        }
+        self.entries().find_map(|entry| entry.look(pointer).map(|(_, _, bytes)| bytes))
     }
 
     /// All entries ever used, empty ones too; the first region's first.

@@ -201,8 +201,10 @@ int granule_heap_get_stats(granule_heap_t *heap, struct granule_stats *out) GRAN
 typedef granule_heap_t granule_pool_t;
 
 /* Where the memory of a pool that grows comes from. Both functions may be called
- * by any thread that uses the pool, one call at a time. They must not use the
- * pool, nor make or end heaps or pools. */
+ * by any thread that uses the pool, one call at a time. They may use malloc, heaps,
+ * and pools with a buffer; pools with a policy, and heaps inside of these, only if
+ * those were made before this pool: two that wait for each other wait for ever. They
+ * must not use the pool itself, nor make or end heaps or pools. */
 struct granule_pool_policy {
     /* Returns at least `*bytes`, a multiple of the granularity, and may raise
      * `*bytes` to another one; null if there is no more. What is misaligned, too

@@ -162,6 +162,11 @@ impl Origin {
         matches!(self.0, Kind::Raw(_) | Kind::Nothing)
     }
 
+    /// Whether the program's functions hand it out, and may use other heaps for that.
+    pub(super) fn is_of_functions(&self) -> bool {
+        matches!(self.0, Kind::Raw(_))
+    }
+
     /// What was last wrong with raw memory.
     pub(super) fn raw_fault(&self) -> Option<RawFault> {
         let Kind::Raw(raw) = &self.0 else { return None };

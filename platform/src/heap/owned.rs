@@ -274,8 +274,10 @@ impl<'a> HeapBuilder<'a> {
     /// Caller: `alloc` returns null or memory that is readable, writable and
     /// nobody else's until `free` gets it, as long as it says; both may be called
     /// from any thread (one call at a time), keep to the contract of
-    /// [`granule_core::PageProvider`], do not use the heap they serve, and make or
-    /// end no heap.
+    /// [`granule_core::PageProvider`], and make or end no heap. They may use the
+    /// process's heap and other heaps, but of those that are raw themselves, or
+    /// [inside](Self::inside) of one that is, only what was made before this one: so
+    /// not the heap they serve, nor any inside of it.
     pub unsafe fn raw(memory: RawMemory) -> Self {
         Self::from(Kind::Raw(RawPages::new(memory)))
     }

@@ -1,8 +1,10 @@
 //! All heaps that have been made and not yet ended: who owns a pointer.
 //!
 //! A heap lives in a record, a block of the process's heap, so that it stays
-//! where it is while its handle moves. Newer heaps come first, hence an inner
-//! heap before the one whose memory it has.
+//! where it is while its handle moves. Its memory may be another heap's, whichever was
+//! made first: a pool's functions may take it anywhere. So the owner of a pointer is
+//! not the first heap that it lies in but, where heaps may lie in others, the one whose
+//! region there is the smallest, hence inside of the others'.
 //!
 //! Locks: those of `roster`. Who looks up an owner takes its `live` alone, a leaf,
 //! also from raw memory's functions, which a heap calls under its `growth`.
@@ -53,6 +55,9 @@ impl Record {
         outer: Option<NonNull<Record>>,
     ) -> Option<NonNull<Self>> {
         let at = NonNull::new(process_heap().alloc(LAYOUT))?.cast::<Self>();
+        // SAFETY: alive, as whoever makes one inside of it borrows its handle.
+        let is_inside = |outer: NonNull<Self>| unsafe { outer.as_ref() }.links.calls();
+        let calls = pages.inner().is_of_functions() || outer.is_some_and(is_inside);
         let heap = OwnedHeap::<OwnedConfig>::new(pages, ThreadCaches::new());
         if outer.is_some() || heap.provider().inner().may_be_anybodys() {
             EMBEDDED.store(true, Relaxed);
@@ -63,7 +68,7 @@ impl Record {
                 heap,
                 given,
                 tag: AtomicPtr::new(null_mut()),
-                links: Links::new(outer),
+                links: Links::new(outer, calls),
             });
             // New, and taken out before its heap ends.
             ROSTER.enter(at);
@@ -81,7 +86,7 @@ impl Record {
         unsafe { Self::leave(at) };
         // SAFETY: alive, and out of the list: ours alone.
         let result = work(unsafe { at.as_mut() });
-        // The newest now: there is none inside of it any more.
+        // Where it was, but for those that were inside of it.
         // SAFETY: just taken out; changed no more.
         unsafe { ROSTER.enter(at) };
         result
@@ -132,10 +137,18 @@ pub(super) fn find(pointer: *const u8) -> Option<NonNull<Record>> {
 
 /// The same, shown while it cannot end.
 pub(super) fn find_and<R>(pointer: *const u8, show: impl FnOnce(&Record) -> R) -> Option<R> {
-    ROSTER.find(|record| record.heap.contains(pointer), show)
+    // Where no heap lies in another one, the first to be found is the only one.
+    let is_only = !any_embedded();
+    let fit = |record: &Record| {
+        let bytes = record.heap.region_bytes(pointer)?;
+        Some(if is_only { 0 } else { bytes })
+    };
+    ROSTER.find(fit, show)
 }
 
-/// Before `fork`: closes the locks of all heaps.
+/// Before `fork`: closes the locks of all heaps, first those of heaps on memory of the
+/// program's functions: who holds one of these may be waiting, in such a function, for
+/// any other heap's.
 pub(crate) fn before_fork() {
     ROSTER.hold(|record| record.heap.before_fork());
 }

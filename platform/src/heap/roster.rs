@@ -1,13 +1,19 @@
 //! A list of what lives for a while and may be found by anybody: records of heaps.
 //!
-//! The newest comes first, hence an inner one before the one that it is inside of.
+//! Some call functions of the program's while their locks are held (those with
+//! [`Links::calls`], and what is inside of them). What these functions use is older, or
+//! does not call. So those that call come first in the list, the newest of them in
+//! front; then the others, the newest in front. What comes out and is entered again has
+//! its old place.
 //!
 //! - W1: what is in the list is alive, and stays in its place: it is taken out before
 //!   it ends or is changed, and shown under `live` alone.
 //! - W2: the list does not change while `changes` is held.
+//! - W3: whoever waits for a lock of what is listed, holding one of something else
+//!   that is, holds the one that comes earlier in the list.
 //!
-//! Locks: `changes`, then (at a fork) those of what is listed, the newest first, then
-//! `live`. Changes of the list take both, in this order; who looks something up takes
+//! Locks: `changes`, then (at a fork) those of what is listed, in the list's order, then
+//! `live`. They are opened in any order, as nobody waits to do so. Changes of the list take both, in this order; who looks something up takes
 //! `live` alone, a leaf.
 
 use core::cell::Cell;
@@ -21,14 +27,29 @@ use granule_core::base::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub(super) struct Links<T> {
     /// What it is inside of, if anything.
     outer: Option<NonNull<T>>,
+    /// Whether functions of the program's are called under its locks.
+    calls: bool,
+    /// How many were entered before it, and 1; 0 before it is. Under `changes`.
+    number: Cell<u64>,
     /// Under `live`.
     next: Cell<Option<NonNull<T>>>,
 }
 
 impl<T> Links<T> {
-    /// Of a record in no list, inside of `outer`.
-    pub(super) const fn new(outer: Option<NonNull<T>>) -> Self {
-        Self { outer, next: Cell::new(None) }
+    /// Of a record in no list, inside of `outer`, which `calls` functions of the
+    /// program's or is inside of one that does.
+    pub(super) const fn new(outer: Option<NonNull<T>>, calls: bool) -> Self {
+        Self { outer, calls, number: Cell::new(0), next: Cell::new(None) }
+    }
+
+    /// Whether functions of the program's are called under its locks.
+    pub(super) const fn calls(&self) -> bool {
+        self.calls
+    }
+
+    /// What is larger comes earlier in the list.
+    fn rank(&self) -> (bool, u64) {
+        (self.calls, self.number.get())
     }
 }
 
@@ -38,7 +59,7 @@ pub(super) trait Linked: Sized {
     fn links(&self) -> &Links<Self>;
 }
 
-/// The newest record.
+/// The first record.
 struct List<T>(Option<NonNull<T>>);
 
 // SAFETY: records are reached under the lock.
@@ -46,7 +67,8 @@ unsafe impl<T> Send for List<T> {}
 
 /// The list, and how many there are.
 pub(super) struct Roster<T, E> {
-    changes: Lock<(), E>,
+    /// How many records there have been.
+    changes: Lock<u64, E>,
     live: Lock<List<T>, E>,
     /// Who looks something up need not where there is nothing.
     count: AtomicUsize,
@@ -56,6 +78,20 @@ impl<T: Linked> List<T> {
     fn records(&self) -> impl Iterator<Item = NonNull<T>> + use<T> {
         // SAFETY: W1; the caller has the list.
         core::iter::successors(self.0, |at| unsafe { at.as_ref() }.links().next.get())
+    }
+
+    /// Puts a record in its place.
+    fn put(&mut self, at: NonNull<T>) {
+        // SAFETY: W1, of what is in the list, and by the caller's contract of this one.
+        let links = |at: NonNull<T>| unsafe { at.as_ref() }.links();
+        let rank = links(at).rank();
+        let before = self.records().take_while(|&other| links(other).rank() > rank).last();
+        let place = before.map(|before| &links(before).next);
+        links(at).next.set(place.map_or(self.0, Cell::get));
+        match place {
+            Some(place) => place.set(Some(at)),
+            None => self.0 = Some(at),
+        }
     }
 
     /// Takes out the first record that matches.
@@ -94,7 +130,7 @@ impl<T: Linked> List<T> {
 impl<T: Linked, E: Environment> Roster<T, E> {
     /// Nobody.
     pub(super) const fn new() -> Self {
-        Self { changes: Lock::new(()), live: Lock::new(List(None)), count: AtomicUsize::new(0) }
+        Self { changes: Lock::new(0), live: Lock::new(List(None)), count: AtomicUsize::new(0) }
     }
 
     /// Whether there is any.
@@ -105,18 +141,23 @@ impl<T: Linked, E: Environment> Roster<T, E> {
         self.count.load(Relaxed) != 0
     }
 
-    /// Enters a record: it can be found from now on, by `&T` from any thread.
+    /// Enters a record, for the first time or again: it can be found from now on, by
+    /// `&T` from any thread.
     ///
     /// # Safety
     ///
     /// Caller: it is in no list; until it has been taken out it is neither ended,
     /// moved nor changed (W1).
     pub(super) unsafe fn enter(&self, at: NonNull<T>) {
-        let _changes = self.changes.lock();
-        let mut live = self.live.lock();
+        let mut entered = self.changes.lock();
         // SAFETY: by the contract.
-        unsafe { at.as_ref() }.links().next.set(live.0);
-        live.0 = Some(at);
+        let number = unsafe { &at.as_ref().links().number };
+        if number.get() == 0 {
+            *entered += 1;
+            number.set(*entered);
+        }
+        let mut live = self.live.lock();
+        live.put(at);
         // Relaxed: as in `any`; changed under the lock.
         self.count.fetch_add(1, Relaxed);
     }
@@ -134,10 +175,11 @@ impl<T: Linked, E: Environment> Roster<T, E> {
         self.count.fetch_sub(taken, Relaxed);
     }
 
-    /// Shows the newest record that matches, while it cannot end.
+    /// Shows the record that fits most closely, by the least number, while it cannot
+    /// end. Nothing fits more closely than by 0: then no other one is looked at.
     pub(super) fn find<R>(
         &self,
-        matches: impl Fn(&T) -> bool,
+        fit: impl Fn(&T) -> Option<usize>,
         show: impl FnOnce(&T) -> R,
     ) -> Option<R> {
         if !self.any() {
@@ -145,12 +187,22 @@ impl<T: Linked, E: Environment> Roster<T, E> {
         }
         let live = self.live.lock();
         // SAFETY: W1, and we have the list.
-        let mut records = live.records().map(|at| unsafe { &*at.as_ptr() });
-        records.find(|record| matches(record)).map(show)
+        let records = live.records().map(|at| unsafe { &*at.as_ptr() });
+        let mut closest: Option<(usize, &T)> = None;
+        for record in records {
+            let Some(by) = fit(record) else { continue };
+            if closest.is_none_or(|(least, _)| by < least) {
+                closest = Some((by, record));
+            }
+            if by == 0 {
+                break;
+            }
+        }
+        closest.map(|(_, record)| show(record))
     }
 
     /// Before `fork`: closes all locks, those that `hold` closes of each record among
-    /// them.
+    /// them, in the list's order (W3).
     pub(super) fn hold(&self, hold: impl Fn(&T)) {
         self.changes.hold();
         self.for_each(hold);
@@ -180,6 +232,10 @@ impl<T: Linked, E: Environment> Roster<T, E> {
         records.for_each(|at| show(unsafe { at.as_ref() }));
     }
 }
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;
 
 #[cfg(all(test, loom))]
 #[path = "roster_models.rs"]

@@ -55,7 +55,7 @@ fn free_list(items: &'static Items) {
 /// Memory for an item that is freed after all threads have ended: loom knows nothing of
 /// what the host's allocator orders, and would find whoever gets it next in a race.
 fn place(outer: Option<NonNull<Item>>) -> NonNull<Item> {
-    NonNull::from(Box::leak(Box::new(Item(Links::new(outer)))))
+    NonNull::from(Box::leak(Box::new(Item(Links::new(outer, false)))))
 }
 
 /// What an item is written at its beginning and at its end.
@@ -68,11 +68,11 @@ fn free(item: NonNull<Item>) {
     drop(unsafe { Box::from_raw(item.as_ptr()) });
 }
 
-/// Shows the newest item; whether there is one.
+/// Shows the first item; whether there is one.
 fn look(items: &Items) -> bool {
     let all = |item: &Item| {
         plain::read(item);
-        true
+        Some(0)
     };
     items.find(all, |item| plain::read(item)).is_some()
 }
