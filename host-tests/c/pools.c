@@ -92,6 +92,48 @@ CASE(a_pool_owns_its_blocks_whichever_heap_is_newer)
     CHECK_OP(granule_heap_destroy(heap), ==, 0);
 }
 
+/* Up to `most` blocks; returns how many there are. */
+static size_t fill_pool(granule_pool_t *pool, size_t most)
+{
+    size_t count = 0;
+    for (; count < most; count++) {
+        void *block = granule_heap_malloc(pool, 1000);
+        if (block == NULL)
+            break;
+        memset(block, 1, 1000);
+    }
+    return count;
+}
+
+static uint64_t mapped(granule_pool_t *pool)
+{
+    struct granule_stats now;
+    CHECK_OP(granule_heap_get_stats(pool, &now), ==, 0);
+    return now.mapped;
+}
+
+/* The pool keeps it, and is as new for all that. */
+CASE(a_pool_that_gives_nothing_back_is_reset_as_often_as_wanted)
+{
+    for (size_t cap = 0; cap <= 4 * MIB; cap += 4 * MIB) {
+        struct source source = {0};
+        granule_pool_t *pool = pool_on(&source, cap, 0);
+        size_t first = fill_pool(pool, cap == 0 ? 6000 : SIZE_MAX);
+        size_t calls = source.calls;
+        uint64_t held = mapped(pool);
+        CHECK(first > 3000 && held == source.bytes);
+        for (int round = 0; round < 100; round++) {
+            CHECK_OP(granule_pool_reset(pool), ==, 0);
+            CHECK_OP(mapped(pool), ==, held);
+            CHECK_OP(fill_pool(pool, first), ==, first);
+            CHECK(cap == 0 || granule_heap_malloc(pool, 100 * KIB) == NULL);
+        }
+        CHECK_OP(source.calls, ==, calls);
+        CHECK_OP(source.bytes, ==, held);
+        CHECK_OP(granule_pool_destroy(pool), ==, 0);
+    }
+}
+
 static int stop;
 
 /* Makes a capped pool, or a heap inside of one, take and give back memory. */

@@ -35,10 +35,11 @@ where
     ///
     /// The exclusive borrow is what makes this possible: nobody is inside the
     /// heap or has a handle on it. Memory of the caller's, see
-    /// [`add_region`](Self::add_region), is the caller's again; a provider
-    /// that takes nothing back
-    /// ([`Capabilities::RELEASE`](crate::provider::Capabilities::RELEASE)) has
-    /// to know by itself what it has handed out.
+    /// [`add_region`](Self::add_region), is the caller's again. What a provider
+    /// never takes back (without
+    /// [`Capabilities::RELEASE`](crate::provider::Capabilities::RELEASE)) stays in
+    /// the heap, empty, counts under a cap as before, and is used again; when the heap
+    /// is dropped the provider has to know by itself what it has handed out.
     ///
     /// Pointers to blocks dangle from now on: to use or free one breaks the
     /// contract of [`dealloc`](Self::dealloc).

@@ -150,6 +150,52 @@ fn what_is_refused_is_kept_until_the_next_time() {
     assert_eq!(arena.reserved(), 0);
 }
 
+/// As often as it likes: of a provider that takes nothing back nothing more is taken.
+#[test]
+fn what_is_never_taken_back_is_used_again() {
+    let none = Capabilities::empty();
+    for can in [none, Capabilities::COMMIT, Capabilities::all() - Capabilities::RELEASE] {
+        let arena = arena(4096, can);
+        let pages = Capped::new(arena, 40 << 20).expect("enough");
+        let mut heap = OwnedHeap::<Limited>::new(pages, Guarded::new());
+        fill(&heap, &SIZES);
+        let held = (arena.reserved(), heap.stats().regions);
+        for _ in 0..unless_miri(100, 3) {
+            assert_eq!(heap.release_all(), Ok(0));
+            let stats = heap.stats();
+            assert_eq!((stats.reserved, stats.regions), held);
+            assert_eq!((stats.live_bytes(), heap.provider().held()), (0, held.0));
+            heap.check().expect("an empty heap");
+            let block = NonNull::new(heap.alloc_zeroed(layout(30_000))).expect("memory");
+            // SAFETY: live, and that large.
+            let bytes = unsafe { core::slice::from_raw_parts(block.as_ptr(), 30_000) };
+            assert!(crate::base::bytes::is_all(bytes, 0));
+            // SAFETY: live, of that layout, freed once.
+            unsafe { heap.dealloc(block, layout(30_000)) };
+            fill(&heap, &SIZES);
+            heap.check().expect("a whole heap");
+            assert_eq!((arena.reserved(), heap.stats().regions), held);
+        }
+    }
+}
+
+/// More of them than the directory has entries for itself.
+#[test]
+fn any_number_of_regions_stays() {
+    let arena = arena(4096, Capabilities::empty());
+    let mut heap = shared(arena);
+    let sizes = std::vec![9 * PAGE_SIZE; unless_miri(300, 16)];
+    fill(&heap, &sizes);
+    let held = (heap.stats().reserved, heap.stats().regions);
+    for _ in 0..3 {
+        assert_eq!(heap.release_all(), Ok(0));
+        assert_eq!((heap.stats().reserved, heap.stats().regions), held);
+        fill(&heap, &sizes);
+        heap.check().expect("a whole heap");
+        assert_eq!(arena.reserved(), held.0);
+    }
+}
+
 #[test]
 fn a_heap_that_moves_takes_its_blocks_along() {
     let arena = arena(4096, Capabilities::all());

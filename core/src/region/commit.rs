@@ -98,7 +98,7 @@ impl State {
             // SAFETY: inside the reservation, in machine pages.
             unsafe { provider.commit(start, bytes) }.is_ok()
         });
-        if committed && region.fresh_is_dirty() {
+        if committed && self.fresh_is_dirty {
             let (from, count) = (from as usize, (end - from) as usize);
             // SAFETY: committed just now; G1: the tables start as zero.
             unsafe {

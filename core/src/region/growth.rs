@@ -6,6 +6,7 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use super::directory::Entry;
 use super::layout::bytes_for;
 use super::nodes::{known, nodes};
 use super::region::{Origin, Region};
@@ -119,18 +120,28 @@ impl<C: Config> Regions<C> {
         let region = unsafe { Region::create(reservation, provider, origin, node) };
         let region = region.ok_or(OutOfMemory)?;
         // SAFETY: just created, and nobody else has it.
-        refuse_huge::<C>(provider, unsafe { region.as_ref() });
+        let region = unsafe { region.as_ref() };
+        refuse_huge::<C>(provider, region);
+        self.enter_empty(growing, provider, entry, region);
+        Ok(())
+    }
+
+    /// Enters a region without runs, which nobody else has.
+    pub(super) fn enter_empty(
+        &self,
+        growing: &Growing<'_, C>,
+        provider: &C::Pages,
+        entry: &Entry,
+        region: &Region,
+    ) {
         {
             let _set = self.set.lock();
-            // SAFETY: just created; the lock is held.
-            let region = unsafe { region.as_ref() };
             // SAFETY: the lock is held, and this is the one reference.
             let state = unsafe { region.state() };
             state.empty_since = C::Env::now_ms();
             self.directory.set(entry, Some((region, state.marks().committed)));
         }
         self.extend_directory(growing, provider);
-        Ok(())
     }
 
     /// Bytes that are reserved on a node.

@@ -5,7 +5,8 @@
 //!   were zero when they were first committed; some tables may be, ahead;
 //! - G2: the descriptor of a page is accessed by the run engine while the
 //!   page heads a free run, by the run's owner while it is used;
-//! - G3: pages at and above `top` were never part of a run.
+//! - G3: pages at and above `top` were never part of a run, or not since the region was
+//!   last made empty.
 
 use core::cell::UnsafeCell;
 use core::ptr::{NonNull, null_mut};
@@ -16,7 +17,7 @@ use super::runs::{Choice, Fit, Granules, Runs, Search, Stamp, Taken};
 use super::span::Span;
 use crate::base::config::Config;
 use crate::base::sync::atomic::AtomicPtr;
-use crate::base::units::{PAGE_SHIFT, PAGE_SIZE};
+use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, align_down};
 use crate::provider::{Capabilities, Node, PageProvider, Reservation};
 
 /// A region, at the head of its own reservation.
@@ -31,6 +32,8 @@ pub(crate) struct Region {
     pub tables: Tables,
     /// The node it belongs to (NU1).
     pub node: Node,
+    /// Whose memory it is.
+    pub(super) origin: Origin,
     /// What the provider can do with this memory.
     pub capabilities: Capabilities,
     /// The next of those that are being given back, see `release`.
@@ -45,6 +48,9 @@ pub(crate) struct State {
     pub(super) committed: u32,
     /// Pages whose tables are committed: these, and maybe some ahead.
     pub(super) tables: u32,
+    /// Whether pages that were never used, and tables that were not committed, may hold
+    /// anything.
+    pub(super) fresh_is_dirty: bool,
     /// When the last used run was given back.
     pub empty_since: u32,
 }
@@ -122,7 +128,14 @@ impl Region {
         };
         let region = reservation.start.cast::<Self>();
         let view = Pages { tables, top: 0 };
-        let state = State { runs: Runs::new(), view, committed, tables: committed, empty_since: 0 };
+        let state = State {
+            runs: Runs::new(),
+            view,
+            committed,
+            tables: committed,
+            fresh_is_dirty: !capabilities.contains(Capabilities::FRESH_IS_ZERO),
+            empty_since: 0,
+        };
         // SAFETY: committed above, aligned as a machine page, ours alone.
         unsafe {
             region.write(Self {
@@ -131,6 +144,7 @@ impl Region {
                 pages: place.pages,
                 tables,
                 node,
+                origin,
                 capabilities,
                 next: AtomicPtr::new(null_mut()),
                 state: UnsafeCell::new(state),
@@ -157,9 +171,38 @@ impl Region {
         unsafe { self.base.add((page as usize) << PAGE_SHIFT) }
     }
 
-    /// Whether pages that were never used may hold anything.
-    pub(super) fn fresh_is_dirty(&self) -> bool {
-        !self.capabilities.contains(Capabilities::FRESH_IS_ZERO)
+    /// Whether it is the heap's until the heap ends, also when all is given back: the
+    /// provider's, which takes nothing back.
+    pub(super) fn stays(&self) -> bool {
+        self.origin == Origin::Provider && !self.capabilities.contains(Capabilities::RELEASE)
+    }
+
+    /// Makes all of its pages free again, live blocks or not. `false`, with all as it
+    /// was, when some stay inaccessible.
+    ///
+    /// # Safety
+    ///
+    /// Caller: has the region alone, and has forgotten what is in it.
+    pub(super) unsafe fn restart<P: PageProvider>(&self, provider: &P) -> bool {
+        // SAFETY: by the contract; no other reference.
+        let state = unsafe { self.state() };
+        let guarded = align_down(state.marks().committed, provider.page_size());
+        if self.capabilities.contains(Capabilities::PROTECT) && guarded > 0 {
+            // SAFETY: committed, from page 0, which starts at a machine page.
+            if unsafe { provider.unprotect(self.base, guarded) }.is_err() {
+                return false;
+            }
+        }
+        let count = state.tables as usize;
+        // SAFETY: committed, and nobody reads them meanwhile; G1, as at the beginning.
+        unsafe {
+            self.tables.classes.cast::<u8>().write_bytes(0, count);
+            self.tables.tags.cast::<u8>().write_bytes(0, count * 4);
+        }
+        state.runs = Runs::new();
+        state.view.top = 0;
+        state.fresh_is_dirty = true;
+        true
     }
 
     /// Absolute number of page 0, by which runs are aligned.
@@ -216,7 +259,7 @@ impl State {
         if !self.commit::<C>(region, provider, end as u32) {
             return Err(Miss::Refused);
         }
-        let fresh = region.fresh_is_dirty();
+        let fresh = self.fresh_is_dirty;
         let last = self.runs.take_last(&self.view, old_top);
         let mut stamp = last.map_or(Stamp::CLEAN, |(_, stamp)| stamp);
         if fresh {
@@ -262,7 +305,7 @@ impl State {
             self.view.top = new_end;
             self.view.unmark(start, len);
             self.view.mark_used(start, new_len);
-            return Some(region.fresh_is_dirty());
+            return Some(self.fresh_is_dirty);
         }
         self.runs.grow(&self.view, start, len, new_len)
     }

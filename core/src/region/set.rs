@@ -50,8 +50,8 @@ pub(crate) struct Regions<C: Config> {
     last_tick: AtomicU32,
     /// Passed by who has pages or objects taken that are free in truth (P3).
     pub(crate) purging: Gate<C::Env>,
-    /// Regions that the provider refused to take back when all was given back;
-    /// changed by `release_all` alone.
+    /// Regions that the provider refused to take back when all was given back, or that
+    /// could not be entered again; changed by `release_all` alone.
     pub(super) refused: AtomicPtr<Region>,
     /// Guards every region's `State`, and changes of the directory.
     pub(super) set: Lock<(), C::Env>,

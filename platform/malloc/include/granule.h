@@ -212,7 +212,8 @@ struct granule_pool_policy {
      * granule_pool_fault says which. */
     void *(*alloc)(void *context, size_t *bytes);
     /* Takes back what alloc returned, with the bytes it said; not 0 if it cannot.
-     * Null if nothing is ever taken back. */
+     * Null if nothing is ever taken back: a pool that is reset keeps its memory and
+     * uses it again, and one that is destroyed leaves it to the program. */
     int (*free)(void *context, void *start, size_t bytes);
     /* Passed to both. */
     void *context;

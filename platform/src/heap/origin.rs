@@ -31,7 +31,7 @@ pub struct RawMemory {
     /// `*bytes` to another multiple; null when there is no more.
     pub alloc: unsafe extern "C" fn(context: *mut c_void, bytes: *mut usize) -> *mut c_void,
     /// Takes back exactly what `alloc` gave; not 0 when it cannot. `None` where
-    /// nothing is ever taken back.
+    /// nothing is ever taken back: a heap that is reset uses it again.
     pub free: Option<
         unsafe extern "C" fn(context: *mut c_void, start: *mut c_void, bytes: usize) -> c_int,
     >,

@@ -122,7 +122,9 @@ impl OwnedHeap<'_> {
         self.provider().inner().raw_fault()
     }
 
-    /// Ends all blocks; the heap is as new. Returns the bytes given back.
+    /// Ends all blocks; the heap is as new, but that it keeps what
+    /// [raw memory](HeapBuilder::raw) never takes back, and uses it again. Returns the
+    /// bytes given back.
     ///
     /// # Errors
     ///

@@ -104,8 +104,8 @@ impl<C: Config> Sampler<C> {
     }
 
     /// Gives the slots back to the provider, live blocks or not, and begins anew.
-    /// What is refused stays in use, and is tried again the next time; of a
-    /// provider that takes nothing back it is forgotten.
+    /// What is refused stays in use, and is tried again the next time; so does what
+    /// is of a provider that takes nothing back.
     pub(super) fn release_all(&mut self, provider: &C::Pages) -> AllReleased {
         let mut all = AllReleased::default();
         let Some(pool) = self.pool() else { return all };
@@ -113,12 +113,12 @@ impl<C: Config> Sampler<C> {
         let takes_back = provider.capabilities().contains(Capabilities::RELEASE);
         // SAFETY: from `reserve`, and no block of the pool is used any more, by
         // the exclusive borrow; nor is the pool itself, if that succeeds.
-        if !takes_back || unsafe { provider.release(pool.reservation()) }.is_ok() {
+        if takes_back && unsafe { provider.release(pool.reservation()) }.is_ok() {
             *self = Self::new();
-            all.given = if takes_back { bytes } else { 0 };
+            all.given = bytes;
         } else {
             *self.queue.lock() = pool.restart(provider);
-            all.kept = bytes;
+            all.kept = if takes_back { bytes } else { 0 };
         }
         all
     }
