@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use granule::heap::{Owner, owner_of};
 
 #[global_allocator]
 static GLOBAL: granule::Granule = granule::Granule::new();
@@ -49,6 +50,7 @@ fn sampled(side: Side) -> *mut u8 {
 fn make(mistake: &str) {
     let side = if mistake == "underflow" { Side::First } else { Side::Last };
     let block = black_box(sampled(side));
+    assert_eq!(owner_of(block), Some(Owner::Process));
     // SAFETY: none: the mistake under test.
     unsafe {
         match mistake {

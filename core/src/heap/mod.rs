@@ -115,18 +115,17 @@ impl<C: Config> Heap<C> {
         self.usable_raw(pointer).or_else(|| self.usable_sampled(pointer))
     }
 
-    /// Whether `pointer` lies in one of the heap's regions: in a block, live or
-    /// not, or in the heap's own records. Any pointer may be asked about,
-    /// also one that dangles or is nobody's. Takes no lock; compares it with
-    /// each region where there are several.
+    /// Whether `pointer` lies in one of the heap's regions or among its sampled
+    /// blocks: in a block, live or not, or in the heap's own records. Any pointer may
+    /// be asked about, also one that dangles or is nobody's. Takes no lock; compares
+    /// it with each region where there are several.
     #[inline]
     #[must_use]
     pub fn contains(&self, pointer: *const u8) -> bool {
-        self.lower.regions.directory.find(pointer).is_some()
+        self.lower.regions.directory.find(pointer).is_some() || self.sampler.contains(pointer)
     }
 
-    /// Committed bytes of the region that `pointer` lies in; `None` where
-    /// [`contains`](Self::contains) finds none. Of several heaps that a pointer lies in,
+    /// Committed bytes of the region that `pointer` lies in, if any. Of several heaps that a pointer lies in,
     /// because one has memory of another, the innermost is the one with the fewest: its
     /// region, tables and all, lies in committed pages of the next. Any pointer may be
     /// asked about. Takes no lock.
@@ -136,12 +135,12 @@ impl<C: Config> Heap<C> {
     }
 
     /// The node that the memory under `pointer` was reserved for; `None` when it
-    /// is none of the heap's. Any pointer may be asked about. Always node 0 where
+    /// is in none of the heap's regions. Any pointer may be asked about. Always node 0 where
     /// [`Config::NODES`] is 1. Waits for a lock as [`usable_size`](Self::usable_size).
     #[must_use]
     pub fn node_of(&self, pointer: *const u8) -> Option<Node> {
         let _stay = self.lower.regions.stay(pointer);
-        self.contains(pointer).then(|| self.lower.regions.node_of(pointer))
+        self.lower.regions.locate(pointer).map(|at| at.node())
     }
 
     /// Whether `pointer` lies in a page that is cut into blocks of one class, of

@@ -103,6 +103,12 @@ impl<C: Config> Sampler<C> {
         self.pool().filter(|pool| pool.contains(address))
     }
 
+    /// Whether an address is in the pool, in a slot or around it.
+    #[inline]
+    pub(super) fn contains(&self, pointer: *const u8) -> bool {
+        C::SAMPLES && self.pool_of(pointer.addr()).is_some()
+    }
+
     /// Gives the slots back to the provider, live blocks or not, and begins anew.
     /// What is refused stays in use, and is tried again the next time; so does what
     /// is of a provider that takes nothing back.

@@ -349,6 +349,27 @@ fn slots_go_back_with_the_heap_and_come_again() {
     }
 }
 
+#[test]
+fn slots_that_are_never_taken_back_are_used_again() {
+    migrate(0);
+    RATE.with(|rate| rate.store(1, Relaxed));
+    let arena = Arena::new(4096, Capabilities::all() - Capabilities::RELEASE, 64 << 20);
+    let mut heap = Heap::<Sampled>::new(arena, Guarded::new());
+    let mut reserved = 0;
+    for round in 0..4 {
+        let blocks = [(); SLOTS as usize].map(|()| alloc(&heap, 100));
+        assert!(blocks.iter().all(|&block| is_sampled(&heap, block)));
+        let other = alloc(&heap, 5000);
+        assert!(!is_sampled(&heap, other) && heap.contains(other.as_ptr()));
+        // What is sampled is the heap's, too, though in no region.
+        assert!(blocks.iter().all(|block| heap.contains(block.as_ptr())));
+        assert!(blocks.iter().all(|block| heap.node_of(block.as_ptr()).is_none()));
+        assert!(round == 0 || heap.provider().reserved() == reserved);
+        reserved = heap.provider().reserved();
+        assert_eq!(heap.release_all(), Ok(0));
+    }
+}
+
 macro_rules! found {
     ($($name:ident: $expected:literal, |$heap:ident, $block:ident| $mistake:expr;)+) => {
         $(
