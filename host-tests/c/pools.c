@@ -158,7 +158,7 @@ static void *grow_on(void *heap)
 CASE(a_fork_waits_for_pools_whose_memory_is_a_newer_heaps)
 {
     struct source of_first = {0}, of_second = {0};
-    alarm(60); /* a deadlock in the parent */
+    alarm(25); /* a deadlock in the parent */
     granule_pool_t *first = pool_on(&of_first, 60 * MIB, 1);
     granule_pool_t *second = pool_on(&of_second, 12 * MIB, 1);
     of_second.heap = first;
@@ -170,7 +170,7 @@ CASE(a_fork_waits_for_pools_whose_memory_is_a_newer_heaps)
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)
         threads[i] = start(grow_on, heaps[i]);
-    for (size_t i = 0; i < 300 * scale(); i++) {
+    for (size_t i = 0; i < 150 * scale(); i++) {
         pid_t child = fork();
         int status;
         CHECK(child >= 0);
