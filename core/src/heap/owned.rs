@@ -4,6 +4,7 @@ use core::ops::{Deref, DerefMut};
 
 use super::Heap;
 use super::checked::Checks;
+use super::idle::Looks;
 use crate::base::config::Config;
 use crate::cache::{Cache, Resettable};
 use crate::slab::Slabs;
@@ -53,6 +54,7 @@ where
         self.cache = Cache::new();
         self.lower.slabs = Slabs::new();
         self.checks = Checks::new();
+        self.looks = Looks::new();
         let sampled = self.sampler.release_all(&self.lower.provider);
         let all = self.lower.regions.release_all(&self.lower.provider);
         match all.kept + sampled.kept {
