@@ -120,8 +120,7 @@ impl<C: Config> Heap<C> {
             },
             class => {
                 let size = class.size();
-                // Shrinking to no less than half is not worth a copy.
-                if new_size <= size && (new_size >= size / 2 || size <= 32) {
+                if holds_well(size, new_size) {
                     return pointer.as_ptr();
                 }
                 // SAFETY: by the contract.
@@ -152,6 +151,11 @@ impl<C: Config> Heap<C> {
         let kept = size.unwrap_or(old_pages.bytes());
         let free = |heap: &Self| heap.free_raw(pointer);
         if new_class.is_small() {
+            // Left as it is, with its class (K1). With a layout it has to move: that
+            // says of which class it is when it is freed.
+            if size.is_none() && holds_well(kept, new.size()) {
+                return pointer.as_ptr();
+            }
             // SAFETY: by the caller's contract.
             return unsafe { self.move_block(pointer, kept, new, freed, free) };
         }
@@ -273,6 +277,13 @@ impl<C: Config> Heap<C> {
         }
         block
     }
+}
+
+/// Whether a block of `usable` bytes that nobody knows the layout of stays where it is
+/// for `size` bytes: shrinking to no less than half is not worth a copy.
+#[inline]
+fn holds_well(usable: usize, size: usize) -> bool {
+    size <= usable && (size >= usable / 2 || usable <= 32)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use core::ptr::NonNull;
 use std::alloc::Layout;
 
 use crate::base::bytes::is_all;
+use crate::base::class::{Class, MAX_SMALL};
 use crate::base::config::Config;
+use crate::base::origin::Caller;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Refuse};
 use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
@@ -147,6 +149,74 @@ fn what_a_block_is_shrunk_by_goes_back() {
         assert_eq!(heap.stats().live_bytes(), 0);
         heap.check().expect("sound");
     }
+}
+
+/// Without a layout, sizes on both sides of the largest small class: one copy.
+#[test]
+fn a_block_between_run_and_small_class_stays_where_it_is() {
+    let heap = heap(Capabilities::all(), 64 << 20);
+    let c_malloc = |size| {
+        let block = heap.alloc_class(Class::for_malloc(size), size, Caller::UNKNOWN);
+        NonNull::new(block).expect("memory")
+    };
+    let resize = |block, size| {
+        // SAFETY: live.
+        let block = unsafe { heap.realloc_unsized(block, size, Caller::UNKNOWN) };
+        heap.check().expect("sound");
+        NonNull::new(block).expect("memory")
+    };
+    let block = c_malloc(31_000);
+    // SAFETY: a live block of so many bytes, the test's.
+    unsafe { block.write_bytes(7, 31_000) };
+    let run = resize(block, 34_000);
+    let usable = heap.usable_size(run);
+    for size in [31_000, 34_000, MAX_SMALL, MAX_SMALL + 1, 20_480, 40_960, 31_000] {
+        assert_eq!((resize(run, size), heap.usable_size(run)), (run, usable), "{size}");
+    }
+    // SAFETY: a live block; so many bytes were in it all the time.
+    let kept = |block: NonNull<u8>, size| unsafe {
+        assert!(is_all(core::slice::from_raw_parts(block.as_ptr(), size), 7));
+    };
+    kept(run, 20_480);
+    // Less than half, and it moves with what it keeps.
+    let small = resize(run, 20_479);
+    assert_ne!(small, run);
+    assert!(heap.is_in_slab(small.as_ptr()));
+    kept(small, 20_479);
+    // SAFETY: live.
+    unsafe { heap.free(small) };
+
+    // A run that is shorter than the small size: it is one for its alignment alone.
+    let aligned = Layout::from_size_align(100, 64 << 10).expect("small");
+    let block = NonNull::new(heap.alloc(aligned)).expect("memory");
+    // SAFETY: a live block of so many bytes, the test's.
+    unsafe { block.write_bytes(7, 100) };
+    assert_eq!(resize(block, 4096), block);
+    let longer = resize(block, 4097);
+    assert!(longer != block && heap.usable_size(longer) >= Some(4097));
+    kept(longer, 100);
+
+    // What stays is freed, and serves again, as the run it is.
+    let run = resize(c_malloc(34_000), 31_000);
+    assert!(!heap.is_in_slab(run.as_ptr()));
+    // SAFETY: live, both.
+    unsafe {
+        heap.free(run);
+        heap.free(longer);
+    }
+    assert_eq!(heap.stats().live_bytes(), 0);
+    heap.check().expect("sound");
+}
+
+/// With a layout the class follows the size, or what frees it would not find it.
+#[test]
+fn a_run_with_a_layout_becomes_small_by_a_move() {
+    let heap = heap(Capabilities::all(), 64 << 20);
+    let mut buffer = Buffer::new(heap, 34_000);
+    assert_eq!(buffer.resize(31_000), Some(false));
+    assert!(heap.is_in_slab(buffer.start.as_ptr()));
+    buffer.free();
+    assert_eq!(heap.stats().live_bytes(), 0);
 }
 
 /// A provider that refuses to purge changes nothing else.
