@@ -1,6 +1,7 @@
 //! Allocation.
 
 use core::alloc::Layout;
+use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 
 use super::Heap;
@@ -9,8 +10,19 @@ use crate::base::config::Config;
 use crate::base::env::Environment;
 use crate::base::origin::Caller;
 use crate::base::units::{PAGE_SHIFT, PAGE_SIZE, PageCount};
-use crate::cache::FrontEnd;
-use crate::region::{Near, Run};
+use crate::cache::{FrontEnd, Lower};
+use crate::provider::{Capabilities, PageProvider};
+use crate::region::{Contents, Located, Near, Run};
+
+/// Dirty bytes from which on a block that is to be zero may be purged instead of written,
+/// where at most one in [`SPARSE`] has memory behind it ...
+const PURGED: usize = 1 << 20;
+const SPARSE: usize = 32;
+
+/// ... and from which on where less than half has: to write all would more than double
+/// what is resident. With fewer, 8 MiB of which an eighth is touched each time take four
+/// times as long: the page faults take longer than to write all.
+const PURGED_LARGE: usize = 16 << 20;
 
 /// What a new block must contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,12 +276,53 @@ impl<C: Config> Heap<C> {
         if class.is_run() {
             self.cache.note_run_miss(&self.lower);
         }
-        let Run { start, zero, .. } = self.take_run(class, layout)?;
-        if fill == Fill::Zero && !zero {
-            // SAFETY: the run is ours.
-            unsafe { start.write_bytes(0, layout.size()) };
+        let run = self.take_run(class, layout)?;
+        if fill == Fill::Zero && !run.zero {
+            self.clear(&run, layout.size());
         }
-        Some(start)
+        Some(run.start)
+    }
+
+    /// Makes the first `size` bytes of a run zero that was just taken, where they may be
+    /// anything else.
+    #[inline(never)]
+    fn clear(&self, run: &Run, size: usize) {
+        let at = self.lower.regions.locate(run.start.as_ptr());
+        let dirty = at.map_or(0..run.pages.get(), |at| at.dirty_pages(run));
+        let from = PageCount(dirty.start).bytes().min(size);
+        let bytes = PageCount(dirty.end).bytes().min(size) - from;
+        if C::LAZY_PAGES
+            && bytes >= PURGED
+            && let Some(at) = at
+            && self.purge_sparse(run, at, dirty)
+        {
+            return;
+        }
+        // SAFETY: inside the run, which is ours.
+        unsafe { run.start.add(from).write_bytes(0, bytes) };
+    }
+
+    /// Gives back what is behind the dirty pages of a run that was just taken, if it is
+    /// little: who uses a few pages of a block is likely to do so again, who fills it
+    /// would have to fault all of it in. Whether they are zero now.
+    fn purge_sparse(&self, run: &Run, at: Located<'_>, dirty: Range<u32>) -> bool {
+        let Lower { regions, provider, .. } = &self.lower;
+        let bytes = PageCount(dirty.end - dirty.start).bytes();
+        // SAFETY: inside the run.
+        let start = unsafe { run.start.add(PageCount(dirty.start).bytes()) };
+        let whole = (start.addr().get() | bytes).is_multiple_of(provider.page_size());
+        let can = Capabilities::PURGE | Capabilities::PURGE_ZEROES;
+        if !whole || !at.capabilities().contains(can) {
+            return false;
+        }
+        let most = if bytes >= PURGED_LARGE { bytes / 2 - 1 } else { bytes / SPARSE };
+        // SAFETY: of a used run, and in whole pages.
+        if unsafe { provider.resident(start, bytes) } > most {
+            return false;
+        }
+        // SAFETY: the run is ours, and nothing in it.
+        let contents = unsafe { regions.purge_tail(provider, at, dirty.start..run.pages.get()) };
+        contents == Contents::Zero
     }
 
     /// A run for `layout`, whose class, not a small one, is `class`; the
@@ -287,3 +340,7 @@ impl<C: Config> Heap<C> {
 pub(super) fn pages_for(class: Class, size: usize) -> Option<PageCount> {
     if class.is_run() { Some(class.pages()) } else { PageCount::covering(size.max(1)) }
 }
+
+#[cfg(test)]
+#[path = "alloc_tests.rs"]
+mod tests;

@@ -1,8 +1,10 @@
 //! A page of a region, found from a pointer.
 
+use core::ops::Range;
 use core::ptr::NonNull;
 
 use super::region::Region;
+use super::set::Run;
 use crate::base::class::Class;
 use crate::base::fault::Place;
 use crate::base::sync::atomic::Ordering::Relaxed;
@@ -49,6 +51,14 @@ impl Located<'_> {
     #[inline]
     pub(crate) fn run(&self) -> Option<PageCount> {
         self.region.tables.used_run_at(self.page).map(PageCount)
+    }
+
+    /// Pages of the run that was just taken here, counted from its first, outside of
+    /// which it is zero.
+    pub(crate) fn dirty_pages(&self, run: &Run) -> Range<u32> {
+        let dirty = run.stamp.dirty.within(self.page, run.pages.get());
+        // Where none is, none is below the first.
+        dirty.start.saturating_sub(self.page)..dirty.end.saturating_sub(self.page)
     }
 
     /// Whether the page is in a free run, or was never in one. Walks back to
