@@ -61,3 +61,32 @@ fn without_entries_of_the_vector() -> Result<()> {
     }
     Ok(())
 }
+
+/// Filters that end programs have to allow what README names, and nothing else of ours.
+#[test]
+fn what_readme_names_is_enough_for_a_sandbox() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = std::fs::read_to_string(root.join("README.md"))?;
+    let source = std::fs::read_to_string(root.join("host-tests/c/sandbox.c"))?;
+    let list = source.split_once("granules[] = {").and_then(|(_, rest)| rest.split_once('}'));
+    let names: Vec<_> = list.map_or("", |(list, _)| list).split("SYS_").skip(1).collect();
+    for name in &names {
+        let name = name.trim_end_matches([',', ' ', '\n']);
+        ensure!(readme.contains(&format!("`{name}`")), "README does not name {name}");
+    }
+    ensure!(names.len() >= 10, "{names:?}");
+    for linkage in [Linkage::Preload, Linkage::Dynamic, Linkage::Static] {
+        for front_end in ["rseq", "thread"] {
+            let program = Source::new("sandbox.c").program(linkage)?;
+            let run = |case| -> Result<_> {
+                program.run()?.arg(case).env("GRANULE_FRONTEND", front_end).outcome()
+            };
+            let outcome = run("what_readme_names_is_enough")?;
+            let told = || format!("{front_end} {linkage:?}: {}", outcome.describe());
+            ensure!(outcome.exit == Exit::Code(0), "{}", told());
+            let outcome = run("anything_else_ends_the_program")?;
+            ensure!(outcome.exit == Exit::Signal(libc::SIGSYS), "{}", outcome.describe());
+        }
+    }
+    Ok(())
+}
