@@ -12,7 +12,7 @@ use crate::base::fault::FaultKind;
 use crate::base::tier::Tier;
 use crate::cache::guarded::Guarded;
 use crate::check::arena::{Arena, Call, Refuse};
-use crate::check::surroundings::{TestCpu, TestEnv, for_ever, migrate, unless_miri};
+use crate::check::surroundings::{TestCpu, TestEnv, for_ever, keep, migrate, unless_miri};
 use crate::heap::{Heap, OwnedHeap};
 use crate::provider::{Capabilities, NoPages};
 
@@ -185,6 +185,7 @@ where
     let memory = std::vec![0u64; 1 << 17].leak();
     let size = size_of_val(memory);
     let start = NonNull::from(memory).cast::<u8>();
+    keep(start);
     for _ in 0..3 {
         let mut heap: OwnedHeap<C> = OwnedHeap::new(NoPages, Guarded::new());
         for _ in 0..2 {
