@@ -120,8 +120,7 @@ pub struct Node(pub u16);
 /// - asks for whatever the program asked for, also far more than there is;
 /// - ranges lie inside one reservation and are multiples of `page_size`;
 /// - `protect` and `unprotect` are called without a lock (but for that of its samples,
-///   when it makes the place for them), for committed ranges
-///   of its own;
+///   when it makes the place for them), for committed ranges of its own;
 /// - `purge`, `remap` and `release` are called for ranges whose contents
 ///   nobody needs (for `remap`: needs any more at the old place) and which
 ///   nobody accesses meanwhile;

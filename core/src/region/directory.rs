@@ -236,8 +236,8 @@ impl Directory {
     /// The region and page under `pointer`.
     #[inline]
     pub(crate) fn find(&self, pointer: *const u8) -> Option<(NonNull<Region>, u32)> {
-        if self.is_in_first(pointer) {
-            let offset = self.first_offset_of(pointer);
+        let offset = self.first_offset_of(pointer);
+        if offset / UNIT < self.units.load(Ordering::Relaxed) {
             let region = NonNull::new(self.blocks.entries[0].region.load(Ordering::Relaxed))?;
             return Some((region, (offset >> PAGE_SHIFT) as u32));
         }
