@@ -31,7 +31,9 @@ pub struct Limits {
     /// front end can stop any CPU at little cost; [`NEVER`](Self::NEVER) else.
     /// A CPU that only hits counts as idle, and pays some misses a time.
     pub drain_idle_ms: u32,
-    /// Free runs of at least this many pages (of 4 KiB) are purged when idle.
+    /// Free runs of at least this many pages (of 4 KiB) are purged when idle for the
+    /// delay. Shorter ones, down to a quarter of it, rest longer: as many times the
+    /// delay as they go into this many pages, rounded up.
     pub purge_min_pages: u32,
     /// Time after which an idle free run is purged; 0 at the next occasion.
     pub purge_delay_ms: u32,

@@ -137,6 +137,27 @@ fn what_is_idle_goes_though_some_of_it_comes_and_goes() {
     assert!(left <= 6 * MIB, "{left} bytes have memory behind them");
 }
 
+/// A program that only grows what it has, and shrinks it.
+#[test]
+fn what_is_idle_goes_though_nothing_is_freed() {
+    let heap = heap();
+    let large = Layout::new::<[u64; 6 * MIB / 8]>();
+    let kept = take(heap, large, 6 * MIB)[0];
+    let blocks = take(heap, large, 12 * MIB);
+    free(heap, large, &blocks.into_iter().enumerate().collect::<Vec<_>>());
+    assert!(heap.stats().resident_free_bytes >= 12 * MIB);
+    for size in [large.size() / 2, large.size()] {
+        advance(TestConfig::LIMITS.purge_delay_ms);
+        let old = Layout::from_size_align(large.size() * 3 / 2 - size, 8).expect("a layout");
+        // SAFETY: the block is ours, of that layout.
+        let block = unsafe { heap.realloc(kept, old, size) };
+        assert_eq!(block, kept.as_ptr(), "there is room where it is");
+    }
+    let left = heap.stats().resident_free_bytes;
+    assert!(left <= MIB, "{left} bytes have memory behind them");
+    free(heap, large, &[(0, kept)]);
+}
+
 #[test]
 fn looks_are_left_out_where_walks_find_little() {
     let looks = Looks::new();

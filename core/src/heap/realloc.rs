@@ -177,8 +177,13 @@ impl<C: Config> Heap<C> {
         } else {
             Contents::Dirty
         };
-        if stays || regions.resize(provider, pointer, pages, behind) {
+        if stays {
+            return pointer.as_ptr();
+        }
+        if regions.resize(provider, pointer, pages, behind) {
             at.set_class(pages, new_class);
+            // A program may free nothing else for long.
+            self.tick(C::Env::now_ms());
             return pointer.as_ptr();
         }
         // SAFETY: by the caller's contract.
@@ -225,7 +230,11 @@ impl<C: Config> Heap<C> {
             Contents::Dirty
         };
         // Not cached: who grows next takes a place with room, where this one may be.
-        self.give_or_fault(pointer, left);
+        let now = C::Env::now_ms();
+        if self.lower.regions.give(pointer, left, now).is_err() {
+            self.fault(FaultKind::Corrupted, pointer);
+        }
+        self.tick(now);
         Some(run.start)
     }
 
@@ -250,12 +259,6 @@ impl<C: Config> Heap<C> {
             .regions
             .locate(pointer.as_ptr())
             .is_some_and(|at| at.capabilities().contains(Capabilities::REMAP))
-    }
-
-    fn give_or_fault(&self, start: NonNull<u8>, contents: Contents) {
-        if self.lower.regions.give(start, contents, C::Env::now_ms()).is_err() {
-            self.fault(FaultKind::Corrupted, start);
-        }
     }
 
     /// Allocates `new`, copies what fits of `old_size` bytes, and lets `free`

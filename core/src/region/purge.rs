@@ -29,6 +29,11 @@ const LOOKS: u32 = 8192;
 /// Parts that a look purges, at most: a system call each.
 const CALLS: u32 = 1024;
 
+/// Runs shorter than [`Limits::purge_min_pages`] are purged, too, down to this part of
+/// it, after as many times the delay as they are shorter: a call costs the same and
+/// brings less, and short runs are taken again sooner.
+const SHORTEST: u32 = 4;
+
 /// Parts taken under one lock.
 const TOGETHER: usize = 32;
 
@@ -54,8 +59,10 @@ pub(crate) struct RegionUsage {
 
 /// What is to be purged.
 struct Wanted {
-    /// Pages of a free run at least.
+    /// Pages of a free run at least that is purged after `delay` ...
     min_len: u32,
+    /// ... and of those at least that rest the longer the shorter they are.
+    shortest: u32,
     /// Pages that go together: a machine page, or a huge one.
     unit: u32,
     now: u32,
@@ -117,11 +124,13 @@ impl Wanted {
                     }
                     _ => (limits.purge_delay_ms, keep),
                 };
-                Some(Self { min_len, unit, now, delay, keep, unseen: false })
+                let shortest = (min_len / SHORTEST).max(unit);
+                Some(Self { min_len, shortest, unit, now, delay, keep, unseen: false })
             }
             Urgency::All => {
                 let unseen = huge && smallest == 1 && can.contains(Capabilities::PURGE_ZEROES);
-                Some(Self { min_len: smallest, unit: smallest, now, delay: 0, keep: 0, unseen })
+                let (min_len, shortest, unit) = (smallest, smallest, smallest);
+                Some(Self { min_len, shortest, unit, now, delay: 0, keep: 0, unseen })
             }
         }
     }
@@ -131,7 +140,8 @@ impl Wanted {
     /// use and cannot go; it is forgotten, and found again when the rest of its
     /// unit becomes free.
     fn part(&self, phase: usize, spare: u32, run: Span, stamp: Stamp) -> Option<Span> {
-        if elapsed_ms(stamp.since, self.now) < self.delay {
+        let shorter = self.min_len.div_ceil(run.len());
+        if elapsed_ms(stamp.since, self.now) < self.delay.saturating_mul(shorter) {
             return None;
         }
         // What of a unit was left behind is still dirty.
@@ -171,11 +181,12 @@ impl<C: Config> Regions<C> {
         let wanted = Wanted::new::<C>(capabilities, machine_page, now, urgency, resident);
         let Some(wanted) = wanted else { return 0 };
         let (mut given, mut budget) = (0, Budget::new(urgency));
+        let (mut lens, shorter) = (wanted.min_len..u32::MAX, wanted.shortest..wanted.min_len);
         // Each page is looked at once: what comes back is no longer resident.
         loop {
             let _passing = self.purging.pass();
             let (mut is_refused, mut parts) = (false, [None; TOGETHER]);
-            self.take_idle(&wanted, &mut budget, &mut parts);
+            self.take_idle(&wanted, &lens, &mut budget, &mut parts);
             for part in parts.into_iter().flatten() {
                 // SAFETY: P1, the part is ours; `inner` lies inside it and is
                 // whole machine pages.
@@ -193,8 +204,14 @@ impl<C: Config> Regions<C> {
                 let given_back = self.give(part.start, contents, now);
                 debug_assert!(given_back.is_ok(), "P1: a taken run is a used run");
             }
-            if parts[TOGETHER - 1].is_none() || is_refused && wanted.unseen {
+            if is_refused && wanted.unseen {
                 return given;
+            }
+            if parts[TOGETHER - 1].is_none() {
+                if shorter.is_empty() || lens == shorter {
+                    return given;
+                }
+                lens.clone_from(&shorter);
             }
         }
     }
@@ -236,6 +253,7 @@ impl<C: Config> Regions<C> {
     fn take_idle(
         &self,
         wanted: &Wanted,
+        lens: &Range<u32>,
         budget: &mut Budget,
         parts: &mut [Option<Part>; TOGETHER],
     ) {
@@ -259,9 +277,9 @@ impl<C: Config> Regions<C> {
             // SAFETY: the lock is held; the one reference.
             let state = unsafe { region.state() };
             let phase = region.phase();
-            state.take_parts(wanted.min_len, |start, len, stamp| {
+            state.take_parts(lens, |start, len, stamp| {
                 let is_over = budget.looks == 0 || budget.calls == 0;
-                if is_over || taken == TOGETHER || spare < wanted.min_len {
+                if is_over || taken == TOGETHER || spare < lens.start {
                     return Choice::End;
                 }
                 budget.looks -= 1;

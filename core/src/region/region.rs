@@ -9,6 +9,7 @@
 //!   last made empty.
 
 use core::cell::UnsafeCell;
+use core::ops::Range;
 use core::ptr::{NonNull, null_mut};
 
 use super::descriptor::{Pages, Tables};
@@ -315,14 +316,14 @@ impl State {
         self.runs.shrink(&self.view, start, len, new_len, stamp);
     }
 
-    /// Takes the parts of free runs of at least `min_len` pages that `choose` wants of
+    /// Takes the parts of free runs of `lens` pages that `choose` wants of
     /// them, given the first page, length and stamp of each.
     pub(super) fn take_parts(
         &mut self,
-        min_len: u32,
+        lens: &Range<u32>,
         choose: impl FnMut(u32, u32, Stamp) -> Choice,
     ) {
-        self.runs.take_parts(&self.view, min_len, choose);
+        self.runs.take_parts(&self.view, lens, choose);
     }
 }
 

@@ -21,6 +21,8 @@
 //! span each, from the first to the last such granule. Runs are cut from the low
 //! end, and what is purged is mostly the high end, so the spans stay tight.
 
+use core::ops::Range;
+
 use super::bins::{Bins, NIL, bin_of};
 use super::span::Span;
 
@@ -301,23 +303,23 @@ impl Runs {
         Some((start, stamp))
     }
 
-    /// Walks over the free runs of at least `min_len`, bin by bin, and takes the parts
+    /// Walks over the free runs of `lens` granules, bin by bin, and takes the parts
     /// out that `choose` wants of them (given start, length and stamp); marked used. In
     /// each bin those that have memory behind them come first.
     pub(crate) fn take_parts<G: Granules>(
         &mut self,
         granules: &G,
-        min_len: u32,
+        lens: &Range<u32>,
         mut choose: impl FnMut(u32, u32, Stamp) -> Choice,
     ) {
-        let mut from = bin_of(min_len);
-        while let Some(bin) = self.bins.next_occupied(from) {
+        let (mut from, last) = (bin_of(lens.start), bin_of(lens.end - 1));
+        while let Some(bin) = self.bins.next_occupied(from).filter(|&bin| bin <= last) {
             let mut at = self.bins.head(bin);
             while at != NIL {
                 let len = granules.free_run_at(at).unwrap_or(0);
                 // What is left of a run comes to an end of its bin, not behind it.
                 let next = granules.links(at).0;
-                if len >= min_len {
+                if lens.contains(&len) {
                     match choose(at, len, granules.stamp(at)) {
                         Choice::Pass => {}
                         Choice::Take(part) => drop(self.cut_out(granules, at, part)),

@@ -263,7 +263,7 @@ impl Model {
     /// Takes what is resident of up to `count` runs, of each at most `most`.
     fn take_resident(&mut self, min_len: u32, most: u32, count: usize) {
         let mut parts = Vec::new();
-        self.runs.take_parts(&self.table, min_len, |_, _, stamp| {
+        self.runs.take_parts(&self.table, &(min_len..u32::MAX), |_, _, stamp| {
             if stamp.resident.is_empty() {
                 return Choice::NextBin;
             }

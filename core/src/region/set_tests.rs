@@ -333,6 +333,24 @@ fn idle_memory_goes_back_after_its_delay() {
     assert_eq!(model.regions.stats().regions, 1);
 }
 
+/// Short runs rest the longer the shorter they are, and the shortest stay.
+#[test]
+fn short_runs_go_back_later() {
+    let mut model = Model::new(Arena::new(4096, Capabilities::all(), usize::MAX));
+    let (delay, least) = (TestConfig::LIMITS.purge_delay_ms, TestConfig::LIMITS.purge_min_pages);
+    for pages in [least / 4, 1, least / 2, 1, least / 4 - 1, 1, least, 1] {
+        assert!(model.take(pages, 1));
+    }
+    [6, 4, 2, 0].into_iter().for_each(|number| model.give(number, Contents::Dirty));
+    let at = |now| model.regions.give_back(&model.arena, now, Urgency::Idle) / PAGE_SIZE;
+    let least = least as usize;
+    assert_eq!([at(delay - 1), at(delay)], [0, least]);
+    assert_eq!([at(2 * delay - 1), at(2 * delay)], [0, least / 2]);
+    assert_eq!([at(4 * delay - 1), at(4 * delay)], [0, least / 4]);
+    assert_eq!(at(TestConfig::LIMITS.release_delay_ms - 1), 0);
+    model.check();
+}
+
 /// A thread that has read the clock before another one gave memory back, and
 /// goes on after.
 #[test]
