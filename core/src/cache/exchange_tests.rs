@@ -29,6 +29,9 @@ const WORDS: Layout = Layout::new::<[u64; 6]>();
 std::thread_local! {
     /// A word that was seen as a mark, and what is in it when the caller swaps.
     static SEEN: Cell<Option<(NonNull<Word>, *mut u8)>> = const { Cell::new(None) };
+
+    /// Whether the caller of the next swap is moved to another CPU, so that it fails.
+    static MOVED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where sheaves change between a look and a swap.
@@ -52,7 +55,7 @@ unsafe impl FrontEnd<TestEnv> for Racing {
             unsafe { word.as_ref() }.store(was, Relaxed);
         }
         // SAFETY: as the caller's.
-        unsafe { self.0.swap(class, expected, new) }
+        !MOVED.take() && unsafe { self.0.swap(class, expected, new) }
     }
 
     fn current(&self) -> Current<'_, TestEnv> {
@@ -229,4 +232,17 @@ fn a_deeper_overflow_takes_out_what_is_not_full() {
     let mut scene = Scene::new().seen_at(End::Full, 0);
     scene.free();
     scene.ends_whole();
+}
+
+/// The first free of a CPU, whose block comes to lie below others.
+#[test]
+fn a_first_overflow_of_who_is_moved_keeps_nothing() {
+    let mut scene = Scene::new();
+    migrate(1);
+    MOVED.set(true);
+    scene.free();
+    assert!(!MOVED.get(), "nobody has swapped");
+    assert!(scene.slot().tops().get(scene.class).len() > 1, "the second time");
+    scene.ends_whole();
+    migrate(0);
 }

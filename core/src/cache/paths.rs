@@ -17,7 +17,7 @@ use super::exchange;
 use super::frontend::{Current, FrontEnd};
 use super::home::Sent;
 use super::lower::Lower;
-use super::sheaf::{End, Sheaf, Top, Word, batch, min_order};
+use super::sheaf::{End, Sheaf, Top, Word, apart, batch, min_order};
 use super::slot::Slot;
 use super::stash::{Shed, Stash, Surplus};
 use super::whole::{Cache, Place};
@@ -135,8 +135,9 @@ impl<C: Config> Cache<C> {
             self.keep_up(lower, slot);
             let top = slot.tops().get(class);
             if top.is_full()
+                && !top.is_sentinel()
                 && let Some(mut stash) = slot.stash.try_lock()
-                && let Some(sheaf) = self.take_empty(lower, &mut stash, class, Heat::of(top))
+                && let Some(sheaf) = self.take_empty(lower, &mut stash, class)
             {
                 let count = slot.overflows.count();
                 let (front, aside) = (&lower.front, &self.deferred);
@@ -185,6 +186,11 @@ impl<C: Config> Cache<C> {
                 return Depth::Deeper;
             };
             sheaf.push(object);
+            if heat == Heat::First && apart(class) > 0 && self.registry.active() > 1 {
+                // Passive false sharing (Hoard): what shares the object's line may be in
+                // use by who allocated both, so a cold cache hands out others first.
+                self.fill(lower, class, &mut sheaf, apart(class));
+            }
             let new = sheaf.into_top();
             // SAFETY: the new sheaf is ours.
             if unsafe { lower.front.swap(class, top, new) } {
@@ -196,8 +202,9 @@ impl<C: Config> Cache<C> {
                 return Depth::Deeper;
             }
             // SAFETY: the swap failed, so the new sheaf is still ours; the
-            // object is taken out of it again.
+            // object, its first, is taken out of it again.
             let mut sheaf = unsafe { Sheaf::from_top(new) };
+            lower.slabs.release(&lower.regions, class, &sheaf.objects()[1..]);
             sheaf.clear();
             self.put_emptied(lower, slot, class, sheaf);
         }
@@ -229,18 +236,23 @@ impl<C: Config> Cache<C> {
         } else {
             (top, self.empty_sheaf(lower, slot, class, order)?)
         };
-        let filled = sheaf.fill(class, |slots| {
-            let slots = &slots[slots.len() - batch(class, slots.len())..];
-            claim(lower, class, slots)
-        });
-        if filled == 0 {
+        if self.fill(lower, class, &mut sheaf, usize::MAX) == 0 {
             self.put_emptied(lower, slot, class, sheaf);
             return None;
         }
+        Some((place, sheaf))
+    }
+
+    /// Puts up to `most` objects from the slabs into a sheaf. Returns how many.
+    fn fill(&self, lower: &Lower<C>, class: Class, sheaf: &mut Sheaf, most: usize) -> usize {
+        let filled = sheaf.fill(class, |slots| {
+            let count = batch(class, slots.len()).min(most);
+            claim(lower, class, &slots[slots.len() - count..])
+        });
         if C::MAX_TIER.checks_calls() && C::tier().checks_calls() {
             sheaf.shuffle(|| self.random());
         }
-        Some((place, sheaf))
+        filled
     }
 
     /// An empty sheaf of an order.
@@ -268,16 +280,11 @@ impl<C: Config> Cache<C> {
         order
     }
 
-    /// Takes an empty sheaf of that order out of a stash.
+    /// Takes an empty sheaf of the class's present order out of a stash, for one that is
+    /// full.
     #[inline(always)]
-    fn take_empty(
-        &self,
-        lower: &Lower<C>,
-        stash: &mut Stash,
-        class: Class,
-        heat: Heat,
-    ) -> Option<Sheaf> {
-        let order = self.next_order(lower, stash, class, heat);
+    fn take_empty(&self, lower: &Lower<C>, stash: &mut Stash, class: Class) -> Option<Sheaf> {
+        let order = self.next_order(lower, stash, class, Heat::Again);
         stash.take_empty(class, order)
     }
 

@@ -71,6 +71,11 @@ pub(crate) fn bytes_beyond(class: Class, order: u8) -> usize {
 /// Bytes that CPUs take from each other's caches at a time.
 const CACHE_LINE: usize = 64;
 
+/// Objects of a class that are, in a row, as long as a cache line; 0 where one is.
+pub(crate) const fn apart(class: Class) -> usize {
+    if class.size() < CACHE_LINE { CACHE_LINE.div_ceil(class.size()) } else { 0 }
+}
+
 /// Objects of a class that fill a cache line; 1 where they do not divide it.
 const fn line(class: Class) -> usize {
     let size = class.size();
@@ -404,21 +409,21 @@ impl Sheaf {
         unsafe { core::slice::from_raw_parts(self.block.add(1).as_ptr(), self.len) }
     }
 
-    /// Lets `fill` store objects from the end of all slots downwards, as many
-    /// as it says it did, and makes them the sheaf's. The sheaf is empty
-    /// before.
+    /// Lets `fill` store objects from the end of all free slots downwards, as many
+    /// as it says it did, and puts them on top of what the sheaf has.
     pub(crate) fn fill(&mut self, class: Class, fill: impl FnOnce(&[Word]) -> usize) -> usize {
-        let capacity = capacity(class, self.order());
-        // SAFETY: words 1 to `capacity` are the slots; C1.
-        let slots = unsafe { core::slice::from_raw_parts(self.block.add(1).as_ptr(), capacity) };
+        let room = capacity(class, self.order()) - self.len;
+        // SAFETY: words 1 to the capacity are the slots, those up to `len` in use; C1.
+        let slots =
+            unsafe { core::slice::from_raw_parts(self.block.add(1 + self.len).as_ptr(), room) };
         let filled = fill(slots);
-        let skip = capacity - filled;
+        let skip = room - filled;
         if skip > 0 {
             for at in 0..filled {
                 slots[at].store(slots[at + skip].load(Relaxed), Relaxed);
             }
         }
-        self.len = filled;
+        self.len += filled;
         filled
     }
 
