@@ -12,13 +12,18 @@ use machine::smp::StartError;
 
 use super::heap::{CPUS, present};
 
+/// More than the cores of a job.
+const CORES: u32 = 16;
+const _: () = assert!((CPUS as u32) < CORES, "the number of cores has four bits");
+
 /// What a core does: gets the core's number.
 pub(crate) type Job = fn(usize);
 
 static JOB: AtomicPtr<()> = AtomicPtr::new(null_mut());
-/// How many jobs there have been, and for how many cores the latest is.
+/// How many jobs there have been, times [`CORES`], and for how many cores the latest
+/// is. One word: who sleeps through a job must not take the next one's number of cores
+/// for its own, or it would do that twice.
 static ROUND: AtomicU32 = AtomicU32::new(0);
-static WANTED: AtomicUsize = AtomicUsize::new(0);
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 static PRESENT: AtomicUsize = AtomicUsize::new(1);
 
@@ -43,11 +48,11 @@ pub(crate) fn count() -> usize {
 /// returns when all are done.
 pub(crate) fn run(cores: usize, job: Job) {
     let cores = cores.min(count());
-    WANTED.store(cores, Ordering::Relaxed);
     AT_WORK.store(cores, Ordering::Relaxed);
     JOB.store(job as *mut (), Ordering::Relaxed);
-    // Release: pairs with the Acquire in `member`.
-    ROUND.fetch_add(1, Ordering::Release);
+    let round = ROUND.load(Ordering::Relaxed) / CORES + 1;
+    // Release: pairs with the Acquire in `member`. At most `CPUS` cores.
+    ROUND.store(round * CORES + cores as u32, Ordering::Release);
     (1..cores).for_each(machine::ipi::send);
     job(0);
     finish();
@@ -87,8 +92,8 @@ fn member() -> ! {
             continue;
         }
         seen = round;
-        if core < WANTED.load(Ordering::Relaxed) {
-            // SAFETY: `run` stored a job.
+        if core < (round % CORES) as usize {
+            // SAFETY: `run` stored a job, and stores no other before this core is done.
             let job: Job = unsafe { transmute(JOB.load(Ordering::Relaxed)) };
             job(core);
             finish();
