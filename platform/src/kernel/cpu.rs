@@ -121,13 +121,20 @@ impl CpuLocal {
         self.busy.store(false, Ordering::Relaxed);
     }
 
-    /// Asks the CPU to answer; the ticket that the answer must reach.
-    fn ask(&self) -> u32 {
+    /// Asks the CPU to answer; the ticket that the answer must reach. `None` where the
+    /// machine cannot count for two who ask at once (ARMv6-M, RISC-V without `A`).
+    #[cfg(target_has_atomic = "32")]
+    fn ask(&self) -> Option<u32> {
         // Release: pairs with the Acquire in `answer`.
         let ticket = self.asked.fetch_add(1, Ordering::Release).wrapping_add(1);
         // Pairs with the fence in `enter`.
         fence(Ordering::SeqCst);
-        ticket
+        Some(ticket)
+    }
+
+    #[cfg(not(target_has_atomic = "32"))]
+    fn ask(&self) -> Option<u32> {
+        None
     }
 
     fn has_answered(&self, ticket: u32) -> bool {
@@ -303,7 +310,7 @@ unsafe impl<K: KernelCpu> Cpu for PerCpu<K> {
             // The caller is on top of an entry, which would wait for itself.
             return false;
         }
-        let ticket = target.ask();
+        let Some(ticket) = target.ask() else { return false };
         for _ in 0..ASKS {
             if target.has_answered(ticket) {
                 return true;

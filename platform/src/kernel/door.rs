@@ -76,11 +76,15 @@ impl<C: Config, const EARLY: usize> KernelHeap<C, EARLY> {
         let block = NonNull::new(self.heap.alloc(probe)).ok_or(OpenError::TooLittleMemory)?;
         // SAFETY: just allocated.
         unsafe { self.heap.dealloc(block, probe) };
-        // Relaxed: the heap itself may be used at any time.
-        match self.open.swap(true, Ordering::Relaxed) {
-            false => Ok(()),
-            true => Err(OpenError::AlreadyOpen),
-        }
+        // Not a swap, which ARMv6-M and RISC-V without `A` do not have.
+        self.early.alone(|| {
+            if self.is_open() {
+                return Err(OpenError::AlreadyOpen);
+            }
+            // Relaxed: the heap itself may be used at any time.
+            self.open.store(true, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
     /// Whether granule serves.

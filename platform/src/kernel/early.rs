@@ -96,6 +96,12 @@ impl<E: Environment, const BYTES: usize> EarlyHeap<E, BYTES> {
         }
     }
 
+    /// Calls `work`, which does not use this heap, while nobody else does so.
+    pub(super) fn alone<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _list = self.list.lock();
+        work()
+    }
+
     /// Bytes in live blocks, as the list rounds them.
     #[must_use]
     pub fn used_bytes(&self) -> usize {

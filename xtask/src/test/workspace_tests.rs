@@ -24,6 +24,7 @@ pub(super) fn stages() -> Vec<Stage> {
         quiet("locks and caches of 1 to 16 CPUs", || {
             bench::scaling_job()?.arg("16").run_ok().map(drop)
         }),
+        shown("machines without compare-and-swap: it compiles", small_machines),
         shown(&format!("the oldest compiler, Rust {oldest}"), oldest_compiler),
     ]
 }
@@ -33,6 +34,17 @@ fn examples() -> Result<()> {
     for example in ["collections", "requests"] {
         let named = ["run", "-q", "-p", "granule", "--example", example];
         workspace::cargo(named)?.run_ok()?;
+    }
+    Ok(())
+}
+
+/// What kernels and firmware link compiles for machines of 32 bits that have loads
+/// and stores alone, ARMv6-M and RISC-V without `A`. None of them is run.
+fn small_machines() -> Result<()> {
+    for triple in ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf"] {
+        setup::have_target(triple).map_err(|why| Skipped(format!("{why:#}")))?;
+        let clippy = ["clippy", "--package", "granule", "--target", triple];
+        stream(workspace::cargo(clippy)?.args(["--", "-D", "warnings"]))?;
     }
     Ok(())
 }
