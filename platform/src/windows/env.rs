@@ -4,13 +4,14 @@ use core::ptr::null_mut;
 
 use granule_core::Environment;
 use granule_core::base::fault::Fault;
-use windows_sys::Win32::Foundation::{GetLastError, SetLastError};
+use windows_sys::Win32::Foundation::{GetLastError, STATUS_THREAD_IS_TERMINATING, SetLastError};
 use windows_sys::Win32::Security::Authentication::Identity::RtlGenRandom;
 use windows_sys::Win32::Storage::FileSystem::WriteFile;
 use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE};
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcessId, GetCurrentThreadId, Sleep, SwitchToThread,
+    GetCurrentProcess, GetCurrentProcessId, GetCurrentThreadId, Sleep, SwitchToThread,
+    TerminateProcess,
 };
 
 use crate::user::report::Report;
@@ -49,6 +50,7 @@ unsafe impl Environment for HostEnv {
         if spins < SPINS {
             core::hint::spin_loop();
         } else if spins.is_multiple_of(YIELDS) {
+            end_if_abandoned();
             // SAFETY: no preconditions.
             unsafe { Sleep(1) };
         } else {
@@ -88,6 +90,26 @@ unsafe impl Environment for HostEnv {
         let report = Report::of(fault);
         say(report.text());
         fail_fast()
+    }
+}
+
+#[link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim")]
+unsafe extern "system" {
+    /// Whether the process ends and the caller is the last of its threads.
+    fn RtlDllShutdownInProgress() -> u8;
+}
+
+/// Ends the process if whoever has the lock that the caller waits for is gone.
+///
+/// `ExitProcess` ends all other threads first, wherever they are, and then tells
+/// libraries, whose destructors may free. A lock that is found taken then is never
+/// given back. The system's own locks end the process, too.
+fn end_if_abandoned() {
+    // SAFETY: no preconditions; nothing of the process is needed any more.
+    unsafe {
+        if RtlDllShutdownInProgress() != 0 {
+            TerminateProcess(GetCurrentProcess(), STATUS_THREAD_IS_TERMINATING.cast_unsigned());
+        }
     }
 }
 

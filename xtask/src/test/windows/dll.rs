@@ -27,6 +27,11 @@ const FLAGS: [&str; 7] = [
 /// Time for one case.
 const CASE: Duration = Duration::from_secs(120);
 
+/// How often a process ends with threads in the heap, of which nine in ten found a
+/// lock taken for good, and the time for each.
+const ENDINGS: usize = 4;
+const ENDING: Duration = Duration::from_secs(60);
+
 /// Builds the library and the programs, and runs every case.
 pub(super) fn run(wine: &Wine) -> Result<()> {
     let args = ["build", "--release", "--target", TRIPLE, "--package", "granule-malloc"];
@@ -44,9 +49,34 @@ pub(super) fn run(wine: &Wine) -> Result<()> {
     for source in PROGRAMS {
         cases(wine, source, &import, &mut failed)?;
     }
+    ends(wine, &import, &mut failed)?;
     if !failed.is_empty() {
         bail!("{}", failed.join("\n"));
     }
+    Ok(())
+}
+
+/// Runs a program that ends while its threads are in the heap, a few times, and notes
+/// if it does not end. It may as the system ends those that wait for what is gone.
+fn ends(wine: &Wine, import: &Path, failed: &mut Vec<String>) -> Result<()> {
+    let c = workspace::root().join("host-tests/c/windows");
+    let header = workspace::root().join("platform/malloc/include");
+    let args = |source: &str, further: &[&Path]| {
+        let mut args: Vec<OsString> = FLAGS.map(OsString::from).to_vec();
+        args.extend(["-I".into(), header.clone().into(), c.join(source).into()]);
+        args.extend(further.iter().map(|path| path.as_os_str().to_owned()));
+        args
+    };
+    let library = [args("late.c", &[import]), vec!["-shared".into()]].concat();
+    let library = wine.compile("late.dll", library, "")?;
+    let program = wine.compile("ends.exe", args("ends.c", &[&library, import]), "")?;
+    for _ in 0..ENDINGS {
+        if let Err(hung) = wine.job(&program).timeout(ENDING).run() {
+            failed.push(format!("a process that ends with threads in the heap: {hung:#}"));
+            break;
+        }
+    }
+    println!("a process ends with threads in the heap, {ENDINGS} times ... tried");
     Ok(())
 }
 
