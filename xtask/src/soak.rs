@@ -4,7 +4,7 @@
 use crate::test::workspace_tests::{shown, stream};
 use crate::test::{Stage, perform_all};
 use crate::{Outcome, workspace};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use std::time::Duration;
 
@@ -12,9 +12,12 @@ use std::time::Duration;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Minutes in all: a fourth for each front end, the tier `full`, and sampled guards
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=MOST))]
     minutes: u64,
 }
+
+/// A year.
+const MOST: u64 = 366 * 24 * 60;
 
 /// Ways to run the load, one after the other.
 const WAYS: u64 = 4;
@@ -26,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 /// The stage, so many minutes long.
 pub(crate) fn stage(minutes: u64) -> Result<Stage> {
-    let seconds = minutes.checked_mul(60 / WAYS).context("so many minutes")?;
+    let seconds = minutes * (60 / WAYS);
     Ok(shown("soak: mixed load, with a shadow", move || {
         let job = workspace::cargo(["test", "--release", "--package", "granule-host-tests"])?;
         let job = job.args(["--test", "soak", "--", "--nocapture"]);
@@ -34,4 +37,18 @@ pub(crate) fn stage(minutes: u64) -> Result<Stage> {
         let limit = Duration::from_secs(WAYS * (2 * seconds + 120));
         stream(job.timeout(limit + workspace::BUILD_TIMEOUT))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn a_soak_takes_a_minute_to_a_year() {
+        let accepted =
+            |minutes| Cli::try_parse_from(["xtask", "soak", "--minutes", minutes]).is_ok();
+        assert!(accepted("1") && accepted("600"));
+        assert!(!accepted("0") && !accepted("18446744073709551615"));
+    }
 }

@@ -28,7 +28,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use samples::Measured;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use workloads::Extent;
 
@@ -134,6 +135,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         None => {}
     }
+    // Before hours of measuring, not after them.
+    for file in options.json.iter().chain(&options.html) {
+        writable(file)?;
+    }
     let started = Instant::now();
     let run = measure(options)?;
     report::print(&run, started.elapsed());
@@ -147,6 +152,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let ours =
         run.measured.iter().flat_map(|one| &one.on).filter(|on| peers::is_ours(on.allocator));
     Ok(Verdict::from_check(ours.into_iter().all(|on| on.failure.is_none())))
+}
+
+/// Fails where a file cannot be written; one that is there keeps its contents.
+fn writable(file: &Path) -> Result<()> {
+    let opened = File::options().append(true).create(true).open(file);
+    opened.map(drop).with_context(|| format!("{}", file.display()))
 }
 
 /// A program that measures and prints by itself.
@@ -227,4 +238,20 @@ fn machine() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.split('-').next().unwrap_or_default().trim().to_owned();
     format!("{processors} CPUs, {}, Linux {kernel}", model.unwrap_or("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writable;
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_found_out_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("report");
+        std::fs::write(&file, "the last one").expect("written");
+        writable(&file).expect("writable");
+        assert_eq!(std::fs::read_to_string(&file).expect("read"), "the last one");
+        assert!(writable(&folder.path().join("missing/report")).is_err());
+        assert!(writable(folder.path()).is_err());
+    }
 }

@@ -42,8 +42,8 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// Which machine to boot
     machine: Machine,
-    /// How many cores
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
+    /// How many cores, of which the machines' kernels have stacks for 8
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=8))]
     smp: u8,
     /// Only the cases of this name
     #[arg(long, value_name = "NAME")]
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", default_value = "4k")]
     page: Page,
     /// How long the cases that take a time shall run
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
     /// Let the clock count instructions: the same run every time
     #[arg(long)]
@@ -120,4 +120,22 @@ pub(crate) fn tell(wanted: &Boot<'_>, kernel: &Path, show: Show, limit: Duration
         Err(error) => println!("{}: {}: {error:#}", wanted.name(), say("FAILED")),
     }
     Verdict::from_check(ran.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn what_the_kernel_could_not_serve_is_refused() {
+        let accepted = |words: &str| {
+            let words = ["xtask", "qemu", "riscv64"].into_iter().chain(words.split(' '));
+            Cli::try_parse_from(words).is_ok()
+        };
+        assert!(accepted("--smp 8") && accepted("--seconds 1"));
+        for words in ["--smp 0", "--smp 9", "--seconds 0"] {
+            assert!(!accepted(words), "{words}");
+        }
+    }
 }
