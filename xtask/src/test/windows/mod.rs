@@ -13,7 +13,7 @@ mod dll;
 mod wine;
 
 use super::workspace_tests::{shown, stream};
-use super::{Skipped, Stage};
+use super::Stage;
 use crate::workspace;
 use anyhow::Result;
 use std::time::Duration;
@@ -42,17 +42,12 @@ const TESTS: [&str; 8] = [
 pub(super) fn stages() -> Vec<Stage> {
     vec![
         shown("windows: the shim, heaps and threads, under wine", rust_tests),
-        shown("windows: granule.dll and C programs, under wine", || dll::run(&wine()?)),
+        shown("windows: granule.dll and C programs, under wine", || dll::run(&Wine::set_up()?)),
     ]
 }
 
-/// Wine, set up; a machine that cannot have it skips the stage.
-fn wine() -> Result<Wine> {
-    Wine::set_up().map_err(|why| Skipped(format!("{why:#}")).into())
-}
-
 fn rust_tests() -> Result<()> {
-    let wine = wine()?;
+    let wine = Wine::set_up()?;
     for package in ["granule", "granule-malloc"] {
         let clippy = ["clippy", "--release", "--target", TRIPLE, "--package", package];
         stream(workspace::cargo(clippy)?.args(["--", "-D", "warnings"]).timeout(LIMIT))?;

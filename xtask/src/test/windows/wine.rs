@@ -3,8 +3,9 @@
 use super::TRIPLE;
 use crate::process::Job;
 use crate::setup::{self, Need};
+use crate::test::Skipped;
 use crate::{tools, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,11 @@ const WINE: Need = Need::program_or_file("wine64", DEBIAN_WINE, &["wine64"]);
 /// Wine's folder is made when it first starts.
 const FIRST_START: Duration = Duration::from_secs(180);
 
+/// Why a stage is skipped.
+fn missing(why: Error) -> Error {
+    Skipped(format!("{why:#}")).into()
+}
+
 /// Wine as these stages use it.
 pub(super) struct Wine {
     wine: PathBuf,
@@ -28,18 +34,20 @@ pub(super) struct Wine {
 }
 
 impl Wine {
-    /// Everything the stages need, installed when missing, and tried.
+    /// Everything the stages need, installed when missing, and tried. A machine that
+    /// cannot have it skips the stage, which fails where anything else goes wrong.
     pub(super) fn set_up() -> Result<Wine> {
-        setup::ensure(&[&MINGW, &WINE])?;
-        setup::have_target(TRIPLE)?;
+        setup::ensure(&[&MINGW, &WINE]).map_err(missing)?;
+        setup::have_target(TRIPLE).map_err(missing)?;
+        let compiler = tools::require(COMPILER).map_err(missing)?;
         let folder = workspace::target().join("windows");
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         let wine = tools::find("wine64").unwrap_or_else(|| DEBIAN_WINE.into());
-        let wine = Wine { wine, compiler: tools::require(COMPILER)?, folder };
+        let wine = Wine { wine, compiler, folder };
         wine.compile("bcryptprimitives.dll", ["-shared".into(), "-ladvapi32".into()], RANDOM)?;
         let started = wine.job(Path::new("cmd")).args(["/c", "exit"]).timeout(FIRST_START).run()?;
         if !started.status.success() {
-            bail!("wine does not start here ({})", started.status);
+            return Err(missing(anyhow!("wine does not start here ({})", started.status)));
         }
         Ok(wine)
     }
