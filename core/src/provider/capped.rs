@@ -85,7 +85,8 @@ impl<P: PageProvider> Capped<P> {
         self.count(bytes)?;
         match reserve() {
             Ok(reservation) => {
-                self.held.fetch_add(reservation.bytes - bytes, Relaxed);
+                // Modulo: it may be less than was asked for, by a provider that lies.
+                self.held.fetch_add(reservation.bytes.wrapping_sub(bytes), Relaxed);
                 Ok(reservation)
             }
             Err(refused) => {

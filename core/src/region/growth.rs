@@ -169,17 +169,29 @@ impl<C: Config> Regions<C> {
     }
 }
 
-/// Asks for a piece of a node's memory, where there is more than one.
+/// Asks for a piece of a node's memory, where there is more than one. What is not as
+/// large as asked for, or not in whole pages, counts as refused: where too little is
+/// handed out each time, a heap would ask without end.
 fn reserve<C: Config>(
     provider: &C::Pages,
     node: Node,
     bytes: usize,
 ) -> Result<Reservation, ProviderError> {
-    if nodes::<C>(provider) == 1 {
-        provider.reserve(bytes)
+    let reservation = if nodes::<C>(provider) == 1 {
+        provider.reserve(bytes)?
     } else {
-        provider.reserve_on(node, bytes)
+        provider.reserve_on(node, bytes)?
+    };
+    let parts = [reservation.start.addr().get(), reservation.bytes];
+    let is_whole = parts.into_iter().all(|part| part.is_multiple_of(provider.page_size()));
+    if is_whole && reservation.bytes >= bytes {
+        return Ok(reservation);
     }
+    if provider.capabilities().contains(Capabilities::RELEASE) {
+        // SAFETY: as it came from `reserve`, unused.
+        let _ = unsafe { provider.release(reservation) };
+    }
+    Err(ProviderError)
 }
 
 /// Tells the provider where in a new region huge pages are not wanted.
@@ -201,3 +213,7 @@ fn refuse_huge<C: Config>(provider: &C::Pages, region: &Region) {
         unsafe { provider.refuse_huge(start, bytes) };
     }
 }
+
+#[cfg(test)]
+#[path = "growth_tests.rs"]
+mod tests;

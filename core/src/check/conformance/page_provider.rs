@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use super::{Failure, Report};
 use crate::base::units::PAGE_SIZE;
-use crate::provider::{Capabilities, Node, PageProvider, Reservation};
+use crate::provider::{Capabilities, Node, PageProvider, ProviderError, Reservation};
 
 /// Reservations held at once, in machine pages.
 const SIZES: [usize; 4] = [1, 5, 16, 2];
@@ -127,8 +127,17 @@ impl<P: PageProvider> Suite<'_, P> {
     }
 
     fn reserve(&mut self, pages: usize) -> Result<Option<Reservation>, Failure> {
+        self.reserved(pages, P::reserve)
+    }
+
+    /// What `reserve` hands out.
+    fn reserved(
+        &mut self,
+        pages: usize,
+        reserve: impl FnOnce(&P, usize) -> Result<Reservation, ProviderError>,
+    ) -> Result<Option<Reservation>, Failure> {
         let bytes = pages * self.page;
-        let Ok(reservation) = self.provider.reserve(bytes) else { return Ok(None) };
+        let Ok(reservation) = reserve(self.provider, bytes) else { return Ok(None) };
         let start = reservation.start.addr().get();
         self.ensure(reservation.bytes >= bytes, "reserve hands out what was asked for")?;
         self.ensure(
@@ -163,11 +172,18 @@ impl<P: PageProvider> Suite<'_, P> {
         Ok(())
     }
 
-    /// Several at once: disjoint, each with contents of its own.
+    /// Several at once, of the first nodes in turn: disjoint, each with contents of its own.
     fn several_reservations(&mut self) -> Result<(), Failure> {
         let mut held = [None; SIZES.len()];
         for (number, pages) in SIZES.into_iter().enumerate() {
-            let Some(reservation) = self.reserve(pages)? else {
+            let reserved = match (number as u16).checked_sub(1) {
+                None => self.reserve(pages)?,
+                Some(turn) => {
+                    let node = Node(turn % self.provider.nodes());
+                    self.reserved(pages, |provider, bytes| provider.reserve_on(node, bytes))?
+                }
+            };
+            let Some(reservation) = reserved else {
                 self.ensure(number > 0, "reserve hands out a page")?;
                 self.report.refusals += 1;
                 break;

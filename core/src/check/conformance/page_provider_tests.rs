@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use super::{Failure, Report};
 use super::{ROUNDS, page_provider};
 use crate::check::arena::Arena;
-use crate::provider::{Capabilities, PageProvider, ProviderError, Reservation};
+use crate::provider::{Capabilities, Node, PageProvider, ProviderError, Reservation};
 
 #[test]
 fn providers_of_every_kind_conform() {
@@ -43,6 +43,7 @@ enum Lie {
     GrowingPage,
     Capabilities,
     Overlap,
+    OverlapOfNodes,
     Misaligned,
     Short,
     AnySize,
@@ -63,8 +64,8 @@ struct Liar {
     lie: Lie,
     arena: Arena,
     calls: AtomicUsize,
-    /// What [`Lie::Overlap`] hands out again.
-    first: AtomicPtr<u8>,
+    /// What [`Lie::Overlap`] and [`Lie::OverlapOfNodes`] hand out again.
+    again: AtomicPtr<u8>,
 }
 
 impl Liar {
@@ -114,13 +115,30 @@ unsafe impl PageProvider for Liar {
             Lie::Short => got.bytes = bytes - 4096,
             Lie::Overlap => {
                 let null = core::ptr::null_mut();
-                let first = self.first.compare_exchange(null, got.start.as_ptr(), Relaxed, Relaxed);
+                let first = self.again.compare_exchange(null, got.start.as_ptr(), Relaxed, Relaxed);
                 let first = first.err().and_then(NonNull::new);
                 got = Reservation { start: first.unwrap_or(got.start), bytes };
             }
+            Lie::OverlapOfNodes => self.again.store(got.start.as_ptr(), Relaxed),
             _ => {}
         }
         Ok(got)
+    }
+
+    fn nodes(&self) -> u16 {
+        if self.lies(Lie::OverlapOfNodes) { 2 } else { 1 }
+    }
+
+    fn reserve_on(&self, node: Node, bytes: usize) -> Result<Reservation, ProviderError> {
+        match node {
+            Node(0) => self.reserve(bytes),
+            Node(1) if self.lies(Lie::OverlapOfNodes) => {
+                // What was handed out last has room behind it.
+                let last = NonNull::new(self.again.load(Relaxed)).ok_or(ProviderError)?;
+                Ok(Reservation { start: last, bytes })
+            }
+            _ => Err(ProviderError),
+        }
     }
 
     unsafe fn commit(&self, start: NonNull<u8>, bytes: usize) -> Result<(), ProviderError> {
@@ -208,6 +226,7 @@ fn every_broken_promise_of_a_provider_is_named() {
         (Lie::GrowingPage, "the page size is constant"),
         (Lie::Capabilities, "the capabilities are constant"),
         (Lie::Overlap, "reservations do not overlap"),
+        (Lie::OverlapOfNodes, "reservations do not overlap"),
         (Lie::Misaligned, "reservations start and end at pages"),
         (Lie::Short, "reserve hands out what was asked for"),
         (Lie::AnySize, "reserve refuses impossible sizes"),
@@ -224,7 +243,7 @@ fn every_broken_promise_of_a_provider_is_named() {
         (Lie::StaysProtected, "PROTECT: protected memory keeps its contents"),
     ] {
         let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
-        let liar = Liar { lie, arena, calls: AtomicUsize::new(0), first: AtomicPtr::default() };
+        let liar = Liar { lie, arena, calls: AtomicUsize::new(0), again: AtomicPtr::default() };
         assert_eq!(page_provider(&liar).expect_err("a lie").duty(), duty, "{lie:?}");
     }
 }
