@@ -7,18 +7,19 @@ use super::*;
 use crate::cache::guarded::Guarded;
 use crate::cache::paths::claim;
 use crate::check::arena::Arena;
-use crate::check::surroundings::{TestConfig, TestEnv, for_ever, migrate};
+use crate::check::surroundings::{TestConfig, TestEnv, for_ever, migrate, unless_miri};
 use crate::heap::Heap;
 use crate::provider::{Capabilities, Node};
 
-const WORDS: Layout = Layout::new::<[u64; 6]>();
+/// In Miri of the class with the smallest sheaves.
+const WORDS: Layout = Layout::new::<[u64; unless_miri(6, 4096)]>();
 
 /// Empty sheaves that a stash is content with, and with the pool taken.
 const ENOUGH: usize = 64;
 const MOST: usize = 128;
 
 /// Full sheaves that another CPU has freed.
-const FREED: usize = 300;
+const FREED: usize = unless_miri(300, 140);
 
 struct Scene {
     heap: &'static Heap<TestConfig>,

@@ -121,14 +121,15 @@ fn no_alignment_is_too_large_to_be_refused() {
 #[test]
 fn what_is_idle_goes_where_all_is_done_in_batches() {
     let heap = heap(64 * MIB);
-    let layout = layout(1024);
+    const EACH: usize = unless_miri(1 << 10, 8 << 10);
+    let layout = layout(EACH);
     let give = |blocks: Vec<_>| {
         // SAFETY: all of that layout, and live.
         unsafe { heap.dealloc_batch(&blocks, layout) };
     };
     let most = unless_miri(16, 2) * MIB;
-    give(batch(heap, layout, most / 1024));
-    let few = unless_miri(200, 80);
+    give(batch(heap, layout, most / EACH));
+    let few = unless_miri(200, 20);
     for _ in 0..unless_miri(200, 20) {
         advance(50);
         give(batch(heap, layout, few));

@@ -38,8 +38,8 @@ impl<const PLACEMENT: u8> Config for Nodes<PLACEMENT> {
     };
 }
 
-/// Small, so that nodes need several regions.
-const STEP: usize = 512 << 10;
+/// Small, so that nodes need several regions. In Miri one has room for the test's objects.
+const STEP: usize = unless_miri(512 << 10, 2 << 20);
 const PLENTY: [usize; NODES as usize] = [32 << 20; NODES as usize];
 const ALL: Capabilities = Capabilities::all().difference(Capabilities::REMAP);
 
@@ -48,11 +48,14 @@ fn heap<const PLACEMENT: u8>() -> &'static Heap<Nodes<PLACEMENT>> {
     for_ever(Heap::new(FourNodes::new(ALL, STEP, PLENTY), Guarded::new()))
 }
 
-const WORDS: Layout = Layout::new::<[u64; 8]>();
+/// In Miri objects of a class with small sheaves: so fewer fill some.
+const WORDS: Layout = Layout::new::<[u64; unless_miri(8, 2048)]>();
+/// Objects of the largest sheaf.
+const LARGEST: usize = unless_miri(126, 30);
 /// Where no more than one sheaf is filled.
-const FEW: usize = unless_miri(100, 12);
-/// More than the 126 objects of the largest sheaf.
-const COUNT: usize = unless_miri(3000, 136);
+const FEW: usize = unless_miri(100, 4);
+/// More than fit the largest.
+const COUNT: usize = unless_miri(3000, 36);
 
 fn take<C: Config>(heap: &Heap<C>, layout: Layout, count: usize) -> Vec<NonNull<u8>> {
     let block = |_| NonNull::new(heap.alloc(layout)).expect("memory");
@@ -116,7 +119,7 @@ fn what_others_free_goes_home_in_whole_sheaves() {
     // What is taken first is what was freed last: one sheaf.
     let own = take(heap, WORDS, COUNT);
     let local = on_node(heap, NODES - 1, &own);
-    assert!(local + 126 >= COUNT, "{local} of {COUNT} are the taker's node's");
+    assert!(local + LARGEST >= COUNT, "{local} of {COUNT} are the taker's node's");
     migrate(0);
     let before = heap.provider().reserved();
     let home = take(heap, WORDS, COUNT / 2);
@@ -131,6 +134,7 @@ fn what_others_free_goes_home_in_whole_sheaves() {
 fn what_is_freed_in_a_mixture_is_sorted() {
     let heap = heap::<LOCAL>();
     let mut mixture = Vec::new();
+    let cpus = || cpus().take(unless_miri(4, 2));
     let by_node: Vec<_> = cpus()
         .map(|(cpu, _)| {
             migrate(cpu);
@@ -150,7 +154,7 @@ fn what_is_freed_in_a_mixture_is_sorted() {
         let blocks = take(heap, WORDS, COUNT);
         let local = on_node(heap, node, &blocks);
         // But for the sheaf in use where they were freed.
-        let least = if cpu == 2 { COUNT - 126 } else { COUNT };
+        let least = if cpu == 2 { COUNT - LARGEST } else { COUNT };
         assert!(local >= least, "node {node}: {local} of {COUNT}");
         give(heap, WORDS, blocks);
     }
@@ -165,7 +169,7 @@ fn a_cache_that_comes_to_another_node_leaves_its_sheaves_behind() {
     pretend_to_be_near(Some(2));
     let blocks = take(heap, WORDS, COUNT);
     let local = on_node(heap, 2, &blocks);
-    assert!(local + 126 >= COUNT, "{local} of {COUNT}: the sheaf in use stays");
+    assert!(local + LARGEST >= COUNT, "{local} of {COUNT}: the sheaf in use stays");
     give(heap, WORDS, blocks);
     pretend_to_be_near(None);
     ends_empty(heap);
@@ -188,11 +192,14 @@ fn runs_of_other_nodes_are_not_kept() {
 
 #[test]
 fn a_node_without_memory_is_helped_by_others_and_then_all_is_used() {
-    let small = [unless_miri(8, 2) << 20, 1 << 20, unless_miri(4, 1) << 20, 2 << 20];
-    let smaller = if cfg!(miri) { Layout::new::<[u64; 1000]>() } else { WORDS };
-    for layout in [smaller, Layout::new::<[u64; 6000]>()] {
+    // Of several regions each, in Miri only the node's own.
+    const REGION: usize = unless_miri(512 << 10, 256 << 10);
+    let small = if cfg!(miri) { [1, 2, 1, 1] } else { [16, 2, 8, 4] }.map(|n| n * REGION);
+    // Slabs are aligned to their size: of regions that small more is left over.
+    let most = |bytes| bytes / 4 * unless_miri(3, 2);
+    for layout in [Layout::new::<[u64; unless_miri(8, 1024)]>(), Layout::new::<[u64; 6000]>()] {
         migrate(CPUS_EACH);
-        let pages = FourNodes::new(ALL, STEP, small);
+        let pages = FourNodes::new(ALL, REGION, small);
         let heap: &Heap<Nodes<LOCAL>> = for_ever(Heap::new(pages, Guarded::new()));
         let mut blocks = Vec::new();
         while let Some(block) = NonNull::new(heap.alloc(layout)) {
@@ -201,9 +208,9 @@ fn a_node_without_memory_is_helped_by_others_and_then_all_is_used() {
         let nodes: Vec<_> =
             blocks.iter().map(|block| heap.node_of(block.as_ptr()).expect("ours").0).collect();
         let first_other = nodes.iter().position(|&node| node != 1).expect("others help");
-        assert!(first_other * layout.size() > (1 << 20) * 3 / 4, "its own node's come first");
+        assert!(first_other * layout.size() > most(small[1]), "its own node's come first");
         let bytes = blocks.len() * layout.size();
-        assert!(bytes > small.iter().sum::<usize>() * 3 / 4, "{bytes} of all nodes are used");
+        assert!(bytes > most(small.iter().sum()), "{bytes} of all nodes are used");
         assert_eq!(heap.provider().reserved().iter().filter(|&&bytes| bytes > 0).count(), 4);
         // Memory that is free again is used again, on its own node first.
         give(heap, layout, blocks);
@@ -236,7 +243,8 @@ fn interleaved_blocks_are_on_all_nodes_alike() {
     let heap = heap::<INTERLEAVED>();
     let layout = Layout::from_size_align(40_000, 8).expect("a layout");
     for layout in [layout, Layout::new::<[u64; 128]>()] {
-        let count = if layout.size() < 4096 { COUNT } else { unless_miri(100, 24) };
+        let count =
+            if layout.size() < 4096 { unless_miri(COUNT, 136) } else { unless_miri(100, 24) };
         let blocks = take(heap, layout, count);
         for node in 0..NODES {
             let share = on_node(heap, node, &blocks);
@@ -314,14 +322,15 @@ fn a_fork_finds_the_locks_of_all_nodes_open_again() {
 
 #[test]
 fn calls_that_may_not_wait_get_what_there_is_of_any_node() {
+    const SMALL: Layout = Layout::new::<[u64; 8]>();
     let heap = heap::<LOCAL>();
-    let blocks = take(heap, WORDS, COUNT);
-    give(heap, WORDS, blocks);
+    let blocks = take(heap, SMALL, unless_miri(COUNT, 136));
+    give(heap, SMALL, blocks);
     migrate(CPUS_EACH);
-    let block = NonNull::new(heap.try_alloc_nolock(WORDS)).expect("another node's");
+    let block = NonNull::new(heap.try_alloc_nolock(SMALL)).expect("another node's");
     assert_eq!(heap.node_of(block.as_ptr()), Some(Node(0)));
     // SAFETY: live, of that layout.
-    unsafe { heap.dealloc_nolock(block, WORDS) };
+    unsafe { heap.dealloc_nolock(block, SMALL) };
     ends_empty(heap);
 }
 

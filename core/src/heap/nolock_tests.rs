@@ -11,7 +11,8 @@ use crate::check::surroundings::{TestConfig, for_ever, interrupt, migrate, unles
 use crate::heap::Heap;
 use crate::provider::Capabilities;
 
-const WORDS: Layout = Layout::new::<[u64; 6]>();
+/// In Miri of the class with the smallest sheaves and slabs of the fewest objects.
+const WORDS: Layout = Layout::new::<[u64; unless_miri(6, 4096)]>();
 
 fn heap() -> &'static Heap<TestConfig> {
     let arena = Arena::new(4096, Capabilities::all(), 64 << 20);
@@ -44,7 +45,7 @@ fn an_empty_heap_has_nothing_without_the_provider() {
 fn present_slabs_are_used_up_and_no_more() {
     let heap = heap();
     let first = alloc(heap, 1);
-    let capacity = heap.class_stats(crate::base::class::Class::of(48, 8)).capacity;
+    let capacity = heap.class_stats(crate::base::class::Class::of(WORDS.size(), 8)).capacity;
     let rest: Vec<_> = core::iter::from_fn(|| take(heap)).collect();
     assert_eq!(rest.len() + 1, capacity, "every object of the slabs present");
     let mut all: Vec<_> = first.into_iter().chain(rest).collect();
@@ -76,7 +77,7 @@ fn large_blocks_are_refused_and_yet_freed() {
 #[test]
 fn frees_beyond_the_cache_find_a_place_or_wait_for_one() {
     let heap = heap();
-    const MANY: usize = unless_miri(2_000, 300);
+    const MANY: usize = unless_miri(2_000, 40);
     let blocks = alloc(heap, MANY);
     blocks.into_iter().for_each(|block| give(heap, block));
     assert!(!heap.cache.deferred.is_empty(), "more than the stash has sheaves for");
@@ -107,7 +108,7 @@ fn on_top_of_an_entry_it_works_without_the_cache() {
 #[test]
 fn on_top_of_a_holder_of_every_lock_nothing_waits() {
     let heap = heap();
-    let blocks = alloc(heap, unless_miri(200, 40));
+    let blocks = alloc(heap, unless_miri(200, 10));
     // Every lock of the heap, as `fork` closes them.
     heap.before_fork();
     let got: Vec<_> = core::iter::from_fn(|| take(heap)).collect();
