@@ -41,17 +41,23 @@ fn heap<C: Config<Pages = Arena>>(front: C::Front) -> &'static Heap<C> {
     for_ever(Heap::new(arena, front))
 }
 
-const WORDS: Layout = Layout::new::<[u64; 8]>();
+/// In Miri of the class with the smallest sheaves: so fewer make a cache miss.
+const WORDS: Layout = Layout::new::<[u64; unless_miri(8, 4096)]>();
 
 /// Allocates and frees enough to fill the caches of the caller's CPU.
-fn warm<C: Config>(heap: &Heap<C>) {
-    const BLOCKS: usize = unless_miri(500, 12);
+fn work<C: Config>(heap: &Heap<C>) {
+    const BLOCKS: usize = unless_miri(500, 4);
     let blocks: Vec<_> = (0..BLOCKS).filter_map(|_| NonNull::new(heap.alloc(WORDS))).collect();
     assert_eq!(blocks.len(), BLOCKS);
     for block in blocks {
         // SAFETY: live, of that layout.
         unsafe { heap.dealloc(block, WORDS) };
     }
+}
+
+/// Does so, and sees that they are.
+fn warm<C: Config>(heap: &Heap<C>) {
+    work(heap);
     assert!(heap.stats().cached_bytes > 0);
 }
 
@@ -150,12 +156,21 @@ fn cached<C: Config>(heap: &Heap<C>, cpu: usize) -> usize {
     heap.cpu_stats(cpu).map_or(0, |stats| stats.cached_bytes)
 }
 
+const LARGE: Layout = Layout::new::<[u64; 5 << 17]>();
+
+/// Milliseconds between two pieces of work: each sees a tick.
+const PAUSE: u32 = unless_miri(100, 300) as u32;
+
 /// Works on CPU 0 for a while, so that ticks come; CPU 1 has cached something.
 fn work_elsewhere<C: Config<Pages = Arena>>(heap: &Heap<C>, ms: u32) {
     migrate(0);
-    for _ in 0..ms / 100 {
-        advance(100);
-        warm(heap);
+    for _ in 0..ms / PAUSE {
+        advance(PAUSE);
+        work(heap);
+        // Too large for any cache.
+        let large = NonNull::new(heap.alloc(LARGE)).expect("memory");
+        // SAFETY: live, of that layout.
+        unsafe { heap.dealloc(large, LARGE) };
     }
 }
 
@@ -167,7 +182,7 @@ fn a_cpu_without_a_miss_is_drained_after_a_while() {
         warm(heap);
         work_elsewhere(heap, 900);
         assert!(cached(heap, 1) > 0, "not idle for long enough");
-        work_elsewhere(heap, 400);
+        work_elsewhere(heap, unless_miri(400, 600) as u32);
         assert_eq!(cached(heap, 1), 0);
         assert!(cached(heap, 0) > 0, "the busy one keeps its cache");
     }
@@ -199,23 +214,24 @@ fn without_a_delay_nobody_is_drained_for_being_idle() {
 /// A CPU keeps what it needs, and lets go of what it needed once.
 #[test]
 fn classes_that_a_cpu_needs_no_more_cool_down() {
-    const OTHER: Layout = Layout::new::<[u64; 20]>();
+    const OTHER: Layout = Layout::new::<[u64; unless_miri(20, 256)]>();
     let heap = heap::<TestConfig>(Guarded::new());
     migrate(0);
     warm(heap);
     let before = heap.stats().cached_bytes;
     // Some ticks in which the other class alone misses.
     let mut live = Vec::new();
-    for round in 0..40 {
-        advance(50);
-        for _ in 0..unless_miri(200, 60) {
+    const MS: u32 = unless_miri(50, 100) as u32;
+    for round in 0..2000 / MS {
+        advance(MS);
+        for _ in 0..unless_miri(200, 20) {
             live.push(NonNull::new(heap.alloc(OTHER)).expect("memory"));
         }
         for block in live.drain(..) {
             // SAFETY: live, of that layout.
             unsafe { heap.dealloc(block, OTHER) };
         }
-        if round == 5 {
+        if round == 250 / MS {
             // Not before it is time to look.
             assert!(heap.stats().cached_bytes > before);
         }
@@ -230,6 +246,6 @@ fn classes_that_a_cpu_needs_no_more_cool_down() {
         }
     }
     assert_eq!(objects[0], 0, "of the class that was needed once");
-    assert!(objects[1] > unless_miri(50, 12), "{} of the class that is in use", objects[1]);
+    assert!(objects[1] > unless_miri(50, 6), "{} of the class that is in use", objects[1]);
     warm(heap);
 }
