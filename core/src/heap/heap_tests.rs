@@ -103,14 +103,16 @@ fn too_little_memory_is_refused_and_a_little_is_enough() {
 /// with runs and slabs, everything found again from its address alone.
 #[test]
 fn any_number_of_regions_in_any_order() {
-    const REGIONS: usize = unless_miri(300, 20);
+    const REGIONS: usize = unless_miri(300, 15);
+    // In Miri with room for one slab beside the large blocks.
+    const PAGES: usize = unless_miri(32, 28);
     let heap = for_ever(heap());
-    let mut pieces: Vec<_> = (0..REGIONS).map(|_| memory(32)).collect();
+    let mut pieces: Vec<_> = (0..REGIONS).map(|_| memory(PAGES)).collect();
     // Neither ascending nor descending.
     pieces.sort_by_key(|piece| piece.addr().get().wrapping_mul(0x9e37_79b1));
     for piece in pieces {
         // SAFETY: the memory is the heap's for ever.
-        unsafe { heap.add_region(piece, 32 * PAGE_SIZE) }.expect("room");
+        unsafe { heap.add_region(piece, PAGES * PAGE_SIZE) }.expect("room");
     }
     assert_eq!(heap.stats().regions, REGIONS);
 
@@ -146,7 +148,7 @@ fn any_number_of_regions_in_any_order() {
     // All of it is there again, as large runs.
     let layout = Layout::from_size_align(20 * PAGE_SIZE, 8).expect("a layout");
     let again = std::iter::from_fn(|| NonNull::new(heap.alloc(layout))).count();
-    assert!(again >= REGIONS - unless_miri(20, 10), "{again}");
+    assert!(again >= REGIONS - unless_miri(20, 5), "{again}");
 }
 
 #[test]

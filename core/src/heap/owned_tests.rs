@@ -160,7 +160,7 @@ fn what_is_never_taken_back_is_used_again() {
         let mut heap = OwnedHeap::<Limited>::new(pages, Guarded::new());
         fill(&heap, &SIZES);
         let held = (arena.reserved(), heap.stats().regions);
-        for _ in 0..unless_miri(100, 3) {
+        for _ in 0..unless_miri(100, 2) {
             assert_eq!(heap.release_all(), Ok(0));
             let stats = heap.stats();
             assert_eq!((stats.reserved, stats.regions), held);

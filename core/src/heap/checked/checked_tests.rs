@@ -117,7 +117,7 @@ fn medium_blocks_are_as_large_as_asked_and_apart() {
     let heap = heap::<Moderate>();
     let most = MAX_SMALL - HEADER;
     let ends = Class::all().map(|class| class.size().saturating_sub(HEADER));
-    let ends = ends.filter(|&end| (TABLED..most).contains(&end));
+    let ends = ends.filter(|&end| (TABLED..most).contains(&end)).step_by(unless_miri(1, 2));
     let sizes: Vec<_> =
         ends.flat_map(|end| [end, end + 1]).chain([TABLED, most, most + 1]).collect();
     assert!(sizes.len() > 20);
@@ -311,7 +311,7 @@ fn large_blocks_do_with_what_is_refused() {
         heap.provider().calls()
     };
     assert!(calls > 10, "{calls}");
-    for number in (0..calls).step_by(unless_miri(1, 7)) {
+    for number in (0..calls).step_by(unless_miri(1, 13)) {
         let heap = heap::<Full>();
         heap.provider().refuse(Refuse::Call(number));
         run(heap);

@@ -280,15 +280,15 @@ fn who_checks_every_call_or_cannot_protect_samples_nothing() {
 fn what_was_off_is_asked_for_again_at_a_tick() {
     let heap = heap();
     RATE.with(|rate| rate.store(0, Relaxed));
-    let blocks: Vec<_> = (0..unless_miri(5000, 300)).map(|_| alloc(heap, 1000)).collect();
+    let blocks: Vec<_> = (0..unless_miri(5000, 30)).map(|_| alloc(heap, 1000)).collect();
     assert!(blocks.iter().all(|&block| !is_sampled(heap, block)));
     RATE.with(|rate| rate.store(1, Relaxed));
     blocks.into_iter().for_each(|block| free(heap, block));
-    let misses = |heap| (0..100).any(|_| is_sampled(heap, alloc(heap, 10_000)));
+    let misses = |heap| (0..unless_miri(100, 20)).any(|_| is_sampled(heap, alloc(heap, 10_000)));
     assert!(!misses(heap), "not before a tick");
     for _ in 0..3 {
         advance(60);
-        let blocks: Vec<_> = (0..200).map(|_| alloc(heap, 2000)).collect();
+        let blocks: Vec<_> = (0..unless_miri(200, 30)).map(|_| alloc(heap, 2000)).collect();
         blocks.into_iter().for_each(|block| free(heap, block));
     }
     assert!(misses(heap), "after a tick");
