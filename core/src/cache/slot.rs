@@ -141,16 +141,14 @@ impl<E: Environment> Slot<E> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use core::mem::{offset_of, size_of_val};
 
     use super::*;
     use crate::check::surroundings::TestEnv;
 
-    /// On 64-bit machines.
     #[test]
-    #[cfg(target_pointer_width = "64")]
     fn what_misses_look_at_lies_on_one_line() {
         let slot = Slot::<TestEnv>::new(None);
         let stash = offset_of!(Slot<TestEnv>, stash);
