@@ -12,8 +12,8 @@
 mod dll;
 mod wine;
 
-use super::workspace_tests::{shown, stream};
 use super::Stage;
+use super::workspace_tests::{shown, stream};
 use crate::workspace;
 use anyhow::Result;
 use std::time::Duration;
