@@ -144,7 +144,8 @@ pub unsafe trait PageProvider: Sync {
     /// never does. When refused, the heap tries halves down to `needed`.
     fn suggest(&self, needed: usize, held: usize) -> usize;
 
-    /// Hands out at least `bytes` (a multiple of the page size, not 0).
+    /// Hands out at least `bytes` (a multiple of the page size, not 0). What is less, or
+    /// not in whole pages, counts as refused and is released.
     ///
     /// # Errors
     ///
