@@ -64,13 +64,11 @@ impl<C: Config> Regions<C> {
                 }
             }
         };
-        let can = provider.capabilities();
         // SAFETY: the provider's, fresh.
         let entered = unsafe { self.enter(growing, provider, reservation, Origin::Provider, node) };
-        if entered.is_err() && can.contains(Capabilities::RELEASE) {
-            // A failure to give back what we never used leaves nothing to do.
+        if entered.is_err() {
             // SAFETY: from `reserve`, unused.
-            let _ = unsafe { provider.release(reservation) };
+            unsafe { hand_back(provider, reservation) };
         }
         entered
     }
@@ -187,11 +185,22 @@ fn reserve<C: Config>(
     if is_whole && reservation.bytes >= bytes {
         return Ok(reservation);
     }
+    // SAFETY: as it came from `reserve`, unused.
+    unsafe { hand_back(provider, reservation) };
+    Err(ProviderError)
+}
+
+/// Gives back what was never used, where the provider takes it.
+///
+/// # Safety
+///
+/// Caller: the reservation is the provider's, unused, and forgotten from now on.
+unsafe fn hand_back<P: PageProvider>(provider: &P, reservation: Reservation) {
     if provider.capabilities().contains(Capabilities::RELEASE) {
-        // SAFETY: as it came from `reserve`, unused.
+        // A failure leaves nothing to do.
+        // SAFETY: by the contract.
         let _ = unsafe { provider.release(reservation) };
     }
-    Err(ProviderError)
 }
 
 /// Tells the provider where in a new region huge pages are not wanted.
